@@ -1,0 +1,277 @@
+# Copyright (c) 2026, gating.containers contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time.
+
+"""Authorization at a registry: challenges, Basic, and bearer tokens.
+
+The token flow is that of the distribution project ("Token Authentication Specification"), with what the registries
+really do.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import ipaddress
+import re
+import threading
+import time
+import typing as t
+
+from ansible_collections.gating.containers.plugins.module_utils._credentials import (
+    Login,
+)
+from ansible_collections.gating.containers.plugins.module_utils._errors import (
+    RegistryError,
+)
+
+_CLIENT_ID = "gating.containers"
+_DEFAULT_LIFETIME = 60.0  # seconds, where the server does not say ("Token Authentication Specification": expires_in)
+_MARGIN = 10.0  # seconds before its end at which a token is renewed
+
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_SCHEME = re.compile(rf"\s*,*\s*({_TOKEN})(?:\s+|\s*(?=,|$))")
+_PARAMETER = re.compile(rf"\s*,*\s*({_TOKEN})\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s,\"]*))\s*(?=,|$)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Challenge:
+    """One challenge of a ``WWW-Authenticate`` header: its scheme in lower case, and its parameters."""
+
+    scheme: str
+    parameters: t.Mapping[str, str]
+
+
+def parse_challenges(header: str) -> list[Challenge]:
+    """The challenges of a ``WWW-Authenticate`` header (RFC 9110, 11.6.1); what cannot be read is left out."""
+    found = []
+    at = 0
+    while at < len(header):
+        scheme = _SCHEME.match(header, at)
+        if not scheme:
+            break
+        at = scheme.end()
+        parameters = {}
+        while True:
+            parameter = _PARAMETER.match(header, at)
+            if not parameter:
+                break
+            quoted, plain = parameter[2], parameter[3]
+            parameters[parameter[1].lower()] = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else plain
+            at = parameter.end()
+        found.append(Challenge(scheme[1].lower(), parameters))
+    return found
+
+
+def actions_in_scope(scope: str, repository: str) -> tuple[str, ...]:
+    """The actions that a challenge's scope asks for on a repository, none if it speaks of anything else.
+
+    The scope of some registries is no scope at all (zuul-registry: ``read``).
+    """
+    found: list[str] = []
+    for part in scope.split():
+        kind, dummy, rest = part.partition(":")
+        name, dummy, actions = rest.rpartition(":")
+        if kind == "repository" and name == repository:
+            found.extend(action for action in actions.split(",") if action)
+    return tuple(found)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Token:
+    value: str = dataclasses.field(repr=False)
+    renew_at: float
+
+
+class Authenticator:
+    """Gives the Authorization header for requests to one registry.
+
+    :param registry: its name, for errors and for what is special about it.
+    :param base_url: ``scheme://host[:port]`` of the registry.
+    :param find_login: gives the login for a repository, or ``None``.
+    :param request: makes one HTTP request: ``Transport.request``.
+    :param actions: what is to be done on every repository: ``pull``, ``push``, ``delete``. One token for each
+        repository is asked for with all of them.
+    :param clock: seconds that only go forward.
+    """
+
+    def __init__(
+        self,
+        registry: str,
+        base_url: str,
+        find_login: t.Callable[[str], Login | None],
+        request: t.Callable[..., t.Any],
+        actions: t.Sequence[str],
+        clock: t.Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._registry = registry
+        self._base_url = base_url
+        self._find_login = find_login
+        self._request = request
+        self._actions = list(actions)
+        self._clock = clock
+        self._challenge: Challenge | None = None
+        self._lock = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
+        self._tokens: dict[str, _Token] = {}
+        self._extra: dict[str, list[str]] = {}
+        self._logins: dict[str, Login | None] = {}
+        self._secrets: set[str] = set()
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """Everything that was sent as an authorization and must be in no message."""
+        return frozenset(self._secrets)
+
+    def learn(self, header: str) -> bool:
+        """Remember how the registry wants to be asked, from a ``WWW-Authenticate`` header; false if it says nothing usable."""
+        challenges = {challenge.scheme: challenge for challenge in parse_challenges(header)}
+        challenge = challenges.get("bearer") or challenges.get("basic")
+        if challenge is None or (challenge.scheme == "bearer" and not challenge.parameters.get("realm")):
+            return False
+        self._challenge = challenge
+        return True
+
+    def authorization(self, repository: str) -> str | None:
+        """The header's value for a request on a repository, ``None`` to send none.
+
+        :raises RegistryError: the token server refused, or cannot be trusted with the login.
+        """
+        challenge = self._challenge
+        if challenge is None:
+            return None
+        if challenge.scheme == "basic":
+            login = self._login(repository)
+            return "Basic " + self._basic(login) if login and login.password else None
+        with self._lock:
+            lock = self._locks.setdefault(repository, threading.Lock())
+        with lock:
+            token = self._tokens.get(repository)
+            if token is None or self._clock() >= token.renew_at:
+                token = self._tokens[repository] = self._fetch(challenge, repository)
+        return "Bearer " + token.value
+
+    def rejected(self, header: str, repository: str, used: str | None) -> bool:
+        """Learn from a 401 and say whether the request is worth another try.
+
+        :param header: its ``WWW-Authenticate``.
+        :param used: the Authorization that it rejected.
+        """
+        before = self._challenge
+        learned = self.learn(header)
+        if used is None and self._challenge is not None:
+            return bool(self._challenge.scheme == "bearer" or self._login(repository))
+        if self._challenge is None or self._challenge.scheme != "bearer":
+            return self._challenge != before and learned
+        wanted = actions_in_scope(self._challenge.parameters.get("scope", ""), repository)
+        with self._lock:
+            extra = self._extra.setdefault(repository, [])
+            extra.extend(action for action in wanted if action not in extra)
+            token = self._tokens.get(repository)
+            if token is not None and used == "Bearer " + token.value:
+                del self._tokens[repository]
+        return True
+
+    def _login(self, repository: str) -> Login | None:
+        with self._lock:
+            # Looked up once: a credential helper is a process of its own.
+            if repository not in self._logins:
+                self._logins[repository] = self._find_login(repository)
+            login = self._logins[repository]
+        if login:
+            self._secrets.update(text for text in (login.password, login.identity_token, login.registry_token) if text)
+        return login
+
+    def _basic(self, login: Login) -> str:
+        text = base64.b64encode(f"{login.username}:{login.password}".encode()).decode("ascii")
+        self._secrets.add(text)
+        return text
+
+    def _fetch(self, challenge: Challenge, repository: str) -> _Token:
+        login = self._login(repository)
+        if login and login.registry_token:
+            return _Token(login.registry_token, float("inf"))
+        realm = challenge.parameters["realm"]
+        self._check_realm(realm)
+        response = None
+        for actions in self._action_sets(repository):
+            response = self._ask(realm, challenge.parameters.get("service", ""), f"repository:{repository}:{','.join(actions)}", login)
+            # Quay answers 400 to a scope with any action but push, pull and "*".
+            if response.status_code != 400:
+                break
+        if response is None or response.status_code != 200:
+            raise self._refused(response, repository, login)
+        try:
+            content = response.json()
+            value = content.get("token") or content.get("access_token")
+            lifetime = float(content.get("expires_in") or _DEFAULT_LIFETIME)
+        except (ValueError, AttributeError, TypeError):
+            value = None
+        if not isinstance(value, str) or not value:
+            raise RegistryError(f"{self._registry}/{repository}: the token server {_host(realm)} answered 200 without a token: it may not be a token server")
+        self._secrets.add(value)
+        return _Token(value, self._clock() + max(lifetime - _MARGIN, lifetime / 2))
+
+    def _action_sets(self, repository: str) -> t.Iterator[list[str]]:
+        """The actions to ask for, then what to ask for when the server does not know one of them."""
+        actions = self._actions + [action for action in self._extra.get(repository, []) if action not in self._actions]
+        plain = [action for action in actions if action in ("pull", "push")]
+        if self._registry != "quay.io":
+            yield actions
+        if self._registry == "quay.io" or plain != actions:
+            yield plain
+        if "push" in actions:
+            yield ["*"]
+
+    def _ask(self, realm: str, service: str, scope: str, login: Login | None) -> t.Any:
+        what = f"{self._registry}: GET token from {_host(realm)}"
+        if login and login.identity_token:
+            form = {"grant_type": "refresh_token", "service": service, "scope": scope, "client_id": _CLIENT_ID, "refresh_token": login.identity_token}
+            response = self._request("POST", realm, what=what, data=form)
+            if response.status_code not in (401, 404, 405) or not login.password:
+                return response
+        parameters = [("scope", scope)]
+        if service:
+            parameters.insert(0, ("service", service))
+        authorization = "Basic " + self._basic(login) if login and login.password else None
+        return self._request("GET", realm, what=what, params=parameters, authorization=authorization)
+
+    def _check_realm(self, realm: str) -> None:
+        """The login goes to the realm, and a registry may name any: never to plain HTTP from HTTPS, never into this machine from outside."""
+        secure = self._base_url.startswith("https://")
+        if not (realm.startswith("https://") or (realm.startswith("http://") and not secure)):
+            raise RegistryError(f"{self._registry}: it names the token server {realm!r}, to which no login is sent because it is not https")
+        if _is_inside(_host(realm)) and not _is_inside(_host(self._base_url)):
+            raise RegistryError(f"{self._registry}: it names the token server {realm!r}, an address of this machine, to which no login is sent")
+
+    def _refused(self, response: t.Any, repository: str, login: Login | None) -> RegistryError:
+        status = response.status_code if response is not None else None
+        who = f"the login {login.username!r}" if login and login.username else "the login" if login else "an anonymous request"
+        if status in (401, 403):
+            advice = "check username and password" if login else "give a login"
+        elif status == 429:
+            advice = "it limits the rate of requests, try later"
+        else:
+            advice = "try later, or look at the registry's log"
+        return RegistryError(
+            f"{self._registry}/{repository}: its token server answered {status} to {who}: {advice} for {self._registry} in container_registry_credentials",
+            status,
+            "UNAUTHORIZED",
+        )
+
+
+def _host(url: str) -> str:
+    return url.split("://", 1)[-1].split("/", 1)[0].rsplit("@", 1)[-1]
+
+
+def _is_inside(netloc: str) -> bool:
+    host = netloc[1:].split("]", 1)[0] if netloc.startswith("[") else netloc.split(":", 1)[0]
+    if host == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_link_local or address.is_unspecified

@@ -1,0 +1,109 @@
+# Copyright (c) 2026, gating.containers contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time.
+
+"""How a module, or the action of its name, runs one of the collection's operations."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import typing as t
+
+from ansible.module_utils.basic import (
+    AnsibleModule,
+    missing_required_lib,
+)
+from ansible.module_utils.common.parameters import (
+    remove_values,
+)
+from ansible_collections.gating.containers.plugins.module_utils._client import (
+    Client,
+)
+from ansible_collections.gating.containers.plugins.module_utils._credentials import (
+    Credentials,
+    secrets_of,
+)
+from ansible_collections.gating.containers.plugins.module_utils._errors import (
+    ContainersError,
+    InputError,
+)
+from ansible_collections.gating.containers.plugins.module_utils._transport import (
+    REQUESTS_IMPORT_ERROR,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """An operation: its arguments, and the function that runs it.
+
+    :param arguments: an Ansible argument spec.
+    :param run: gets the checked parameters and whether this is check mode, returns the result; raises
+        ``ContainersError`` when it fails.
+    """
+
+    arguments: t.Mapping[str, t.Any]
+    run: t.Callable[[t.Mapping[str, t.Any], bool], dict[str, t.Any]]
+
+
+def client_arguments() -> dict[str, t.Any]:
+    """The arguments of every operation that speaks to a registry; those of ``open_client``."""
+    return {
+        "credentials": {"type": "dict", "default": {}, "no_log": True},
+        "parallel": {"type": "int", "default": 8},
+        "timeout": {"type": "int", "default": 60},
+        "retries": {"type": "int", "default": 5},
+    }
+
+
+@contextlib.contextmanager
+def open_client(params: t.Mapping[str, t.Any], actions: t.Sequence[str]) -> t.Iterator[Client]:
+    """A client from the parameters of ``client_arguments``; an error inside gets the number of requests into its result.
+
+    :param actions: what is to be done at registries, see ``Client``.
+    :raises InputError: a number is out of its range, or a key of the credentials is wrong.
+    """
+    for name, least in (("parallel", 1), ("timeout", 1), ("retries", 0)):
+        if params[name] < least:
+            raise InputError(f"{name} is to be at least {least}, not {params[name]}")
+    options = {name: params[name] for name in ("parallel", "timeout", "retries")}
+    with Client(Credentials(params["credentials"]), actions, **options) as client:
+        try:
+            yield client
+        except ContainersError as exc:
+            exc.result["requests"] = client.requests
+            raise
+
+
+def execute(entry: Entry, params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
+    """Run an operation and return its result, in which nothing is secret. It fails by ``failed`` in the result.
+
+    It does not raise: ansible-core would print the exceptions that an error comes from.
+    """
+    secrets = secrets_of(params.get("credentials"))
+    if REQUESTS_IMPORT_ERROR is not None:
+        return {"failed": True, "msg": missing_required_lib("requests"), "exception": REQUESTS_IMPORT_ERROR}
+    try:
+        result = entry.run(params, check_mode)
+    except ContainersError as exc:
+        result = {"changed": False, **exc.result, "failed": True, "msg": str(exc)}
+    return t.cast("dict[str, t.Any]", remove_values(result, secrets))
+
+
+def run_module(entry: Entry) -> None:
+    """Be the module of an operation."""
+    module = AnsibleModule(argument_spec=dict(entry.arguments), supports_check_mode=True)
+    # Of the credentials only these values are secret. To hide user names and schemes as well, as no_log does, would
+    # put asterisks into the names of images.
+    module.no_log_values = secrets_of(module.params.get("credentials"))
+    result = execute(entry, module.params, module.check_mode)
+    if result.pop("failed", False):
+        module.fail_json(**result)
+    module.exit_json(**result)
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun: "1 tag", "2 tags"."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")

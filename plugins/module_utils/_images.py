@@ -1,0 +1,157 @@
+# Copyright (c) 2026, gating.containers contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time.
+
+"""The list that all roles share: ``container_images``."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing as t
+
+from ansible_collections.gating.containers.plugins.module_utils._errors import (
+    InputError,
+)
+from ansible_collections.gating.containers.plugins.module_utils._reference import (
+    Reference,
+    check_tag,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """One item of ``container_images``.
+
+    :param repository: where it is published.
+    :param build_args: each ``NAME=VALUE``, as are ``labels``.
+    :param arch: platforms, such as ``linux/arm64``; none for that of the machine that builds.
+    """
+
+    repository: Reference
+    tags: tuple[str, ...] = ("latest",)
+    context: str = "."
+    container_filename: str = ""
+    path: str = "."
+    build_args: tuple[str, ...] = ()
+    target: str = ""
+    siblings: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    arch: tuple[str, ...] = ()
+
+    def names(self, prefix: str = "") -> list[Reference]:
+        """The image's names, one for each tag."""
+        return [self.repository.with_tag(prefix + tag) for tag in self.tags]
+
+
+_KEYS = ("registry",) + tuple(field.name for field in dataclasses.fields(Image))
+
+
+def parse_images(items: t.Any, prefix: str = "") -> list[Image]:
+    """The images that a user gave.
+
+    :param prefix: of the temporary tags; with it too, a tag must be a legal one.
+    :raises InputError: anything in the list is malformed, or two images claim a tag. The message names the image.
+    """
+    if not isinstance(items, (list, tuple)) or not items:
+        raise InputError("container_images is to be a list of images that is not empty")
+    images = []
+    seen: set[Reference] = set()
+    for number, item in enumerate(items):
+        image = _parse_image(f"container_images[{number}]", item, prefix)
+        for name in image.names():
+            if name in seen:
+                raise InputError(f"container_images[{number}] ({image.repository.name}): the tag {name.tag!r} is claimed by two images")
+            seen.add(name)
+        images.append(image)
+    return images
+
+
+def check_prefix(prefix: str) -> str:
+    """The prefix of temporary tags, if it can be one.
+
+    :raises InputError: with it empty a temporary tag would be the final one; with illegal characters, no tag at all.
+    """
+    if not prefix:
+        raise InputError("container_image_staging_prefix is empty: the temporary tags would be the final ones")
+    return check_tag(prefix, "container_image_staging_prefix")
+
+
+def check_method(method: str) -> None:
+    """Refuse a way to promote that is not there yet.
+
+    :raises InputError: it is not.
+    """
+    if method != "tag":
+        raise InputError(f"promote_container_image_method {method!r} is not supported yet: use 'tag'")
+
+
+def _parse_image(where: str, item: t.Any, prefix: str) -> Image:
+    if not isinstance(item, t.Mapping):
+        raise InputError(f"{where} is to be a dictionary with repository and context, not {item!r}")
+    if not item.get("repository"):
+        raise InputError(f"{where} has no repository")
+    repository = Reference.parse_repository(item["repository"])
+    where = f"{where} ({repository.name})"
+    for key in item:
+        if key not in _KEYS:
+            near = difflib.get_close_matches(str(key), _KEYS, 1)
+            raise InputError(f"{where} has an unknown key {key!r}" + (f": is it {near[0]!r}?" if near else f": it may have {', '.join(_KEYS)}"))
+    registry = item.get("registry")
+    if registry and Reference.parse(f"{registry}/x/y").registry != repository.registry:
+        raise InputError(f"{where} is not in its registry {registry!r}: repository begins with the registry's name")
+    tags = _list(where, item, "tags") if item.get("tags") is not None else ["latest"]
+    if not tags:
+        raise InputError(f"{where}: tags is empty: leave it out for 'latest'")
+    tags = [str(tag) if isinstance(tag, int) and not isinstance(tag, bool) else tag for tag in tags]
+    for tag in tags:
+        check_tag(tag, f"{where}: tag")
+        check_tag(prefix + tag, f"{where}: temporary tag")
+    return Image(
+        repository=repository,
+        tags=tuple(tags),
+        context=_text(where, item, "context") or ".",
+        container_filename=_text(where, item, "container_filename"),
+        path=_text(where, item, "path") or ".",
+        build_args=_pairs(where, item, "build_args"),
+        target=_text(where, item, "target"),
+        siblings=tuple(_texts(where, item, "siblings")),
+        labels=_pairs(where, item, "labels"),
+        arch=tuple(_texts(where, item, "arch")),
+    )
+
+
+def _text(where: str, item: t.Mapping[str, t.Any], key: str) -> str:
+    value = item.get(key)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise InputError(f"{where}: {key} is to be a text, not {value!r}")
+    return str(value)
+
+
+def _list(where: str, item: t.Mapping[str, t.Any], key: str) -> list[t.Any]:
+    value = item.get(key)
+    if value is None:
+        return []
+    if not isinstance(value, (list, tuple)):
+        raise InputError(f"{where}: {key} is to be a list, not {value!r}")
+    return list(value)
+
+
+def _texts(where: str, item: t.Mapping[str, t.Any], key: str) -> list[str]:
+    values = _list(where, item, key)
+    for value in values:
+        if not isinstance(value, str):
+            raise InputError(f"{where}: {key} is to be a list of texts: put {value!r} in quotes")
+    return [str(value) for value in values]
+
+
+def _pairs(where: str, item: t.Mapping[str, t.Any], key: str) -> tuple[str, ...]:
+    values = _texts(where, item, key)
+    for value in values:
+        if not value.partition("=")[0]:
+            raise InputError(f"{where}: {value!r} in {key} is to be NAME=VALUE")
+    return tuple(values)

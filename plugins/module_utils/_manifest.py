@@ -1,0 +1,137 @@
+# Copyright (c) 2026, gating.containers contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time.
+
+"""Manifests: raw bytes with their media type and digest, and what can be read in them."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import functools
+import hashlib
+import json
+import typing as t
+
+from ansible_collections.gating.containers.plugins.module_utils._errors import (
+    ContainersError,
+)
+
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+
+#: The Accept header of every manifest request. Without q-values: zuul-registry does not know them.
+ACCEPT = ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))
+
+#: Annotation with a date (image-spec, "Pre-Defined Annotation Keys").
+CREATED = "org.opencontainers.image.created"
+
+#: The empty descriptor's content, media type and digest (image-spec, "Guidance for an Empty Descriptor").
+EMPTY_JSON = b"{}"
+EMPTY_MEDIA_TYPE = "application/vnd.oci.empty.v1+json"
+
+_TOMBSTONE = "io.github.gating.containers.tombstone"
+
+
+def digest_of(content: bytes, algorithm: str = "sha256") -> str:
+    """The digest of some bytes (image-spec, "Digests").
+
+    :raises ContainersError: this Python does not know the algorithm.
+    """
+    try:
+        return f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}"
+    except ValueError:
+        raise ContainersError(f"the digest algorithm {algorithm!r} is not known here: use sha256") from None
+
+
+@dataclasses.dataclass(frozen=True)
+class Descriptor:
+    """What a registry says of a manifest without sending it, or an index of its children (image-spec, "Descriptor").
+
+    :param size: bytes, -1 if it is not known.
+    """
+
+    media_type: str
+    digest: str
+    size: int = -1
+    platform: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """A manifest or an index, byte for byte as it is at the registry."""
+
+    media_type: str
+    content: bytes = dataclasses.field(repr=False)
+    digest: str
+
+    @functools.cached_property
+    def json(self) -> dict[str, t.Any]:
+        """The parsed content, an empty dict if it is no JSON object."""
+        try:
+            content = json.loads(self.content)
+        except ValueError:
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    @property
+    def is_index(self) -> bool:
+        """Whether it lists other manifests."""
+        return self.media_type in (OCI_INDEX, DOCKER_LIST)
+
+    @property
+    def children(self) -> list[Descriptor]:
+        """The manifests that an index lists."""
+        return [_descriptor(item) for item in self.json.get("manifests") or [] if isinstance(item, dict)] if self.is_index else []
+
+    @property
+    def config(self) -> Descriptor | None:
+        """The config blob of an image."""
+        config = self.json.get("config")
+        return _descriptor(config) if isinstance(config, dict) and config.get("digest") else None
+
+    @property
+    def annotations(self) -> dict[str, t.Any]:
+        """The annotations of the manifest itself."""
+        annotations = self.json.get("annotations")
+        return annotations if isinstance(annotations, dict) else {}
+
+    @property
+    def is_tombstone(self) -> bool:
+        """Whether it only stands where a tag is being removed, see ``tombstone``."""
+        return _TOMBSTONE in self.annotations
+
+
+def _descriptor(item: t.Mapping[str, t.Any]) -> Descriptor:
+    platform = item.get("platform")
+    name = None
+    if isinstance(platform, dict):
+        name = "/".join(str(platform[key]) for key in ("os", "architecture", "variant") if platform.get(key))
+    return Descriptor(str(item.get("mediaType", "")), str(item.get("digest", "")), int(item.get("size") or 0), name)
+
+
+def tombstone(nonce: str, now: datetime.datetime) -> Manifest:
+    """A manifest that is unlike any other, to be put on a tag and deleted by its digest, so that the tag goes with it.
+
+    Its only blob is the empty JSON object.
+
+    :param nonce: makes it unlike any other.
+    :param now: when it is made, with its time zone; a tombstone that a killed run left is known to be old by it.
+    """
+    digest = digest_of(EMPTY_JSON)
+    empty = {"mediaType": EMPTY_MEDIA_TYPE, "digest": digest, "size": len(EMPTY_JSON)}
+    content = json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": empty,
+            "layers": [empty],
+            "annotations": {CREATED: now.astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"), _TOMBSTONE: nonce},
+        },
+        indent=1,
+    ).encode()
+    return Manifest(OCI_MANIFEST, content, digest_of(content))

@@ -1,0 +1,336 @@
+# Copyright (c) 2026, gating.containers contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time.
+
+"""One registry, spoken to by the OCI distribution API."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+import typing as t
+import urllib.parse
+
+from ansible_collections.gating.containers.plugins.module_utils._auth import (
+    Authenticator,
+)
+from ansible_collections.gating.containers.plugins.module_utils._credentials import (
+    Access,
+    Login,
+)
+from ansible_collections.gating.containers.plugins.module_utils._errors import (
+    RegistryError,
+)
+from ansible_collections.gating.containers.plugins.module_utils._logins import (
+    find_login,
+)
+from ansible_collections.gating.containers.plugins.module_utils._manifest import (
+    ACCEPT,
+    Descriptor,
+    Manifest,
+    digest_of,
+)
+from ansible_collections.gating.containers.plugins.module_utils._reference import (
+    Reference,
+    is_digest,
+    is_loopback,
+    is_tag,
+)
+from ansible_collections.gating.containers.plugins.module_utils._transport import (
+    Transport,
+    same_origin,
+)
+
+_DOCKER_HUB = "registry-1.docker.io"
+_PAGE = 1000  # tags; ECR answers an error to more
+
+_ADVICE = {
+    400: "the registry does not take this request, see its message",
+    401: "check username and password for {registry} in container_registry_credentials",
+    403: "the login for {registry} needs the right to do this",
+    404: "check the name, and that it was uploaded",
+    405: "the registry does not allow this",
+    413: "it is too large for the registry",
+    429: "the registry limits the rate of requests: try later, or lower parallel",
+}
+
+
+class Registry:
+    """One registry. Every method may be called from several threads.
+
+    :param access: how to reach it and as whom.
+    :param transport: makes the requests.
+    :param actions: what tokens are asked for (``pull``, ``push``, ``delete``).
+    """
+
+    def __init__(self, access: Access, transport: Transport, actions: t.Sequence[str]) -> None:
+        self.name = access.registry
+        self._access = access
+        self._transport = transport
+        self._actions = actions
+        self._lock = threading.Lock()
+        self._auth: Authenticator | None = None
+        self._unreachable: RegistryError | None = None
+        self._base_url = ""
+        self._pages = True
+
+    # -- manifests ---------------------------------------------------------------------------------------------------
+
+    def resolve(self, image: Reference) -> Descriptor | None:
+        """What a tag or digest names now, by a HEAD; ``None`` if it is not there.
+
+        :raises RegistryError: any answer but 200 and 404.
+        """
+        response = self._manifest_request("HEAD", image)
+        if response.status_code == 404:
+            return None
+        self._expect(response, f"HEAD manifest of {image}", 200)
+        digest = response.headers.get("Docker-Content-Digest", "")
+        if not is_digest(digest):
+            manifest = self.manifest(image)
+            return manifest and Descriptor(manifest.media_type, manifest.digest, len(manifest.content))
+        return Descriptor(_media_type(response), digest, int(response.headers.get("Content-Length") or -1))
+
+    def manifest(self, image: Reference) -> Manifest | None:
+        """The manifest that a tag or digest names, checked against its digest; ``None`` if it is not there.
+
+        :raises RegistryError: any answer but 200 and 404, or other bytes than the digest says.
+        """
+        what = f"GET manifest of {image}"
+        response = self._manifest_request("GET", image)
+        if response.status_code == 404:
+            return None
+        self._expect(response, what, 200)
+        said = response.headers.get("Docker-Content-Digest", "")
+        expected = image.digest or (said if is_digest(said) else digest_of(response.content))
+        digest = digest_of(response.content, expected.split(":", 1)[0])
+        if digest != expected:
+            raise RegistryError(f"{what}: the registry answered {digest} instead of {expected}: its content is damaged or was changed on the way")
+        media_type = _media_type(response)
+        manifest = Manifest(media_type, response.content, digest)
+        return manifest if media_type in ACCEPT else Manifest(manifest.json.get("mediaType") or media_type, response.content, digest)
+
+    def put_manifest(self, image: Reference, manifest: Manifest) -> None:
+        """Store a manifest under a tag or its digest. That the tag names it now must be looked up: 201 does not prove it.
+
+        :raises RegistryError: it was not accepted, or the registry says that it stored something else.
+        """
+        what = f"PUT manifest of {image}"
+        response = self._manifest_request("PUT", image, manifest)
+        self._expect(response, what, 201, 200, 202, 204)
+        said = response.headers.get("Docker-Content-Digest", "")
+        if is_digest(said) and said.split(":")[0] == manifest.digest.split(":")[0] and said != manifest.digest:
+            raise RegistryError(f"{what}: the registry stored {said} instead of {manifest.digest}", response.status_code)
+
+    def delete_manifest(self, image: Reference) -> tuple[int, str, RegistryError]:
+        """Ask to delete a tag, or by a digest a manifest with all its tags.
+
+        :returns: status, the registry's error code, and the error to raise if the answer is not what the caller hoped for.
+        """
+        response = self._manifest_request("DELETE", image)
+        error = self._error(response, f"DELETE manifest of {image}")
+        return response.status_code, error.code, error
+
+    def _manifest_request(self, method: str, image: Reference, manifest: Manifest | None = None) -> t.Any:
+        headers = {}
+        if method in ("GET", "HEAD"):
+            headers["Accept"] = ACCEPT
+        if manifest is not None:
+            headers["Content-Type"] = manifest.media_type
+        url = f"{image.repository}/manifests/{image.digest or image.tag}"
+        return self._request(method, image.repository, url, what=f"{method} manifest of {image}", headers=headers, data=manifest and manifest.content)
+
+    # -- tags --------------------------------------------------------------------------------------------------------
+
+    def tags(self, repository: Reference) -> list[str]:
+        """All tags of a repository, in the registry's order; none if there is no such repository.
+
+        :raises RegistryError: it cannot be listed.
+        """
+        what = f"GET tags of {repository.name}"
+        found: dict[str, None] = {}
+        first = f"{repository.repository}/tags/list"
+        seen: set[str] = set()
+        url: str | None = f"{first}?n={_PAGE}" if self._pages else first
+        while url:
+            seen.add(url)
+            response = self._request("GET", repository.repository, url, what=what)
+            if response.status_code in (400, 404) and url == f"{first}?n={_PAGE}":
+                # zuul-registry answers 404 to any query.
+                plain = self._request("GET", repository.repository, first, what=what)
+                if plain.status_code == 200:
+                    self._pages = False
+                response = plain
+            if response.status_code == 404:
+                return []
+            self._expect(response, what, 200)
+            for tag in self._listed(response, what):
+                found[tag] = None
+            url = self._next(response, what)
+            if url in seen:
+                raise RegistryError(f"{what}: the registry's pages go in a circle")
+        return list(found)
+
+    def _listed(self, response: t.Any, what: str) -> list[str]:
+        try:
+            tags = response.json().get("tags") or []
+        except (ValueError, AttributeError):
+            raise RegistryError(f"{what}: {self.name} answered 200 with something that is no list of tags") from None
+        # Nexus lists nulls, Artifactory and zuul-registry digests.
+        return [tag for tag in tags if isinstance(tag, str) and is_tag(tag)]
+
+    def _next(self, response: t.Any, what: str) -> str | None:
+        link = response.links.get("next", {}).get("url") or _bare_link(response.headers.get("Link", ""))
+        if not link:
+            return None
+        url = urllib.parse.urljoin(response.url, link)
+        if not same_origin(url, self._base_url):
+            # A registry behind a proxy may name itself otherwise: its path is right, its host is not ours to follow.
+            parts = urllib.parse.urlsplit(url)
+            url = f"{self._base_url}{parts.path}" + (f"?{parts.query}" if parts.query else "")
+        return url
+
+    # -- blobs -------------------------------------------------------------------------------------------------------
+
+    def blob(self, repository: Reference, digest: str) -> bytes:
+        """A small blob, such as an image's config, checked against its digest.
+
+        :raises RegistryError: it is not there, or damaged.
+        """
+        what = f"GET blob {digest} of {repository.name}"
+        response = self._request("GET", repository.repository, f"{repository.repository}/blobs/{digest}", what=what)
+        self._expect(response, what, 200)
+        if digest_of(response.content, digest.split(":", 1)[0]) != digest:
+            raise RegistryError(f"{what}: its content is damaged or was changed on the way")
+        return t.cast(bytes, response.content)
+
+    def put_blob(self, repository: Reference, content: bytes) -> str:
+        """Store a small blob, unless the repository has it, and return its digest.
+
+        Mounting it from the repository itself asks whether it is there and begins the upload in one request
+        (distribution-spec, "Mounting a blob from another repository").
+
+        :raises RegistryError: it was not accepted.
+        """
+        digest = digest_of(content)
+        what = f"POST blob of {repository.name}"
+        uploads = f"{repository.repository}/blobs/uploads/"
+        query = urllib.parse.urlencode({"mount": digest, "from": repository.repository})
+        response = self._request("POST", repository.repository, f"{uploads}?{query}", what=what)
+        if response.status_code == 201:
+            return digest
+        if response.status_code != 202:
+            response = self._request("POST", repository.repository, uploads, what=what)
+        self._expect(response, what, 202)
+        location = urllib.parse.urljoin(response.url, response.headers.get("Location", ""))
+        location += ("&" if "?" in location else "?") + urllib.parse.urlencode({"digest": digest})
+        what = f"PUT blob of {repository.name}"
+        response = self._request("PUT", repository.repository, location, what=what, headers={"Content-Type": "application/octet-stream"}, data=content)
+        self._expect(response, what, 201, 204)
+        return digest
+
+    # -- requests ----------------------------------------------------------------------------------------------------
+
+    def _request(self, method: str, repository: str, url: str, *, what: str, headers: t.Any = None, data: t.Any = None) -> t.Any:
+        """One request with its authorization; ``url`` is absolute or relative to ``/v2/``."""
+        auth = self._connect()
+        target = url if "://" in url else f"{self._base_url}/v2/{url}"
+        ours = same_origin(target, self._base_url)
+        authorization = auth.authorization(repository) if ours else None
+        response = None
+        for _attempt in range(3 if authorization is None else 2):
+            response = self._transport.request(method, target, what=what, headers=headers, data=data, authorization=authorization)
+            if response.status_code != 401 or not ours or not auth.rejected(response.headers.get("WWW-Authenticate", ""), repository, authorization):
+                break
+            authorization = auth.authorization(repository)
+        return response
+
+    def _connect(self) -> Authenticator:
+        """Find out by which scheme the registry is reached and how it wants to be asked (distribution-spec, "Determining Support").
+
+        Asked once, by the first thread that comes; the others wait for the answer, or get the same error.
+        """
+        with self._lock:
+            if self._unreachable is not None:
+                raise self._unreachable
+            if self._auth is None:
+                host = _DOCKER_HUB if self.name == "docker.io" else self.name
+                response = None
+                for scheme in self._schemes():
+                    self._base_url = f"{scheme}://{host}"
+                    response = self._ping(last=scheme == self._schemes()[-1])
+                    if response is not None:
+                        break
+                self._auth = Authenticator(self.name, self._base_url, self._login, self._transport.request, self._actions)
+                if response is not None and response.status_code == 401:
+                    self._auth.learn(response.headers.get("WWW-Authenticate", ""))
+            return self._auth
+
+    def _schemes(self) -> tuple[str, ...]:
+        if self._access.scheme:
+            return (self._access.scheme,)
+        return ("https", "http") if is_loopback(self.name) else ("https",)
+
+    def _ping(self, last: bool) -> t.Any:
+        what = f"GET {self._base_url}/v2/"
+        try:
+            return self._transport.request("GET", f"{self._base_url}/v2/", what=what, retries=None if last else 0)
+        except RegistryError as exc:
+            # A registry that speaks TLS but is not trusted must not be asked again without TLS.
+            if last or "not trusted" in str(exc):
+                self._unreachable = exc
+                raise
+            return None
+
+    def _login(self, repository: str) -> Login | None:
+        return self._access.login or find_login(self.name, repository, os.environ)
+
+    # -- errors ------------------------------------------------------------------------------------------------------
+
+    def _expect(self, response: t.Any, what: str, *statuses: int) -> None:
+        if response.status_code not in statuses:
+            raise self._error(response, what)
+
+    def _error(self, response: t.Any, what: str) -> RegistryError:
+        """The answer as an error: what was asked, what came back, what to do."""
+        code, message = _registry_message(response)
+        status = response.status_code
+        said = f"{status}" + (f" {code}" if code else "") + (f" {json.dumps(self._clean(message), ensure_ascii=False)}" if message else "")
+        advice = _ADVICE.get(status, "the registry is in trouble, try later" if status >= 500 else "see the registry's documentation")
+        return RegistryError(f"{what}: {self.name} answered {said}: {advice.format(registry=self.name)}", status, code)
+
+    def _clean(self, text: str) -> str:
+        """A registry's words without anything secret that it may repeat."""
+        for secret in sorted(self._auth.secrets if self._auth else (), key=len, reverse=True):
+            text = text.replace(secret, "********")
+        return text
+
+
+def _media_type(response: t.Any) -> str:
+    return t.cast(str, response.headers.get("Content-Type", "")).split(";", 1)[0].strip().lower()
+
+
+def _bare_link(header: str) -> str | None:
+    """The target of a Link header without rel, as some registries send it."""
+    found = re.fullmatch(r"\s*<([^>]+)>\s*", header)
+    return found[1] if found else None
+
+
+def _registry_message(response: t.Any) -> tuple[str, str]:
+    """Code and message of an answer (distribution-spec, "Error Codes"); of any other answer the beginning of its text."""
+    try:
+        errors = response.json()["errors"]
+        code = str(errors[0].get("code") or "")
+        message = str(errors[0].get("message") or "")
+        detail = errors[0].get("detail")
+        if isinstance(detail, str) and detail and detail != message:
+            message = f"{message}: {detail}"
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        # Servers in front of registries answer in HTML.
+        code = ""
+        message = "" if response.request.method == "HEAD" else re.sub(r"<[^>]*>", " ", response.text[:2000])
+    return code, re.sub(r"\s+", " ", message).strip()[:300]

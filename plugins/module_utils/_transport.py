@@ -1,0 +1,251 @@
+# Copyright (c) 2026, gating.containers contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time.
+
+"""HTTP to one registry: connections that are reused, limits, timeouts, retries and TLS. It knows nothing of registries."""
+
+from __future__ import annotations
+
+import http.cookiejar
+import pathlib
+import tempfile
+import threading
+import traceback
+import typing as t
+
+try:
+    import requests
+    import urllib3
+    from requests import Session
+    from requests.auth import AuthBase
+    from urllib3.exceptions import MaxRetryError
+except ImportError:  # reported by the entry points, see _entry.py
+    REQUESTS_IMPORT_ERROR: str | None = traceback.format_exc()
+    Session = AuthBase = object  # type: ignore[assignment,misc]
+else:
+    REQUESTS_IMPORT_ERROR = None
+
+from ansible_collections.gating.containers.plugins.module_utils._credentials import (
+    Access,
+)
+from ansible_collections.gating.containers.plugins.module_utils._errors import (
+    InputError,
+    RegistryError,
+)
+from ansible_collections.gating.containers.plugins.module_utils._retry import (
+    RetryPolicy,
+    is_passing,
+)
+
+# What OpenSSL says of a peer that is not trusted, and of one that speaks no TLS.
+_FINAL_TLS = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "_ALERT_")
+_BACKOFF = 0.25  # seconds; the pauses are 0, 2, 4, 8 … times as long
+
+
+class _Header(AuthBase):
+    """Sets the Authorization header, or none. Without it requests would take a login of ~/.netrc."""
+
+    def __init__(self, authorization: str | None) -> None:
+        self._authorization = authorization
+
+    def __call__(self, request: t.Any) -> t.Any:
+        if self._authorization:
+            request.headers["Authorization"] = self._authorization
+        return request
+
+
+class _Session(Session):
+    """A session that takes the Authorization header to no other origin, and none from ~/.netrc."""
+
+    def rebuild_auth(self, prepared_request: t.Any, response: t.Any) -> None:
+        if not same_origin(prepared_request.url, response.request.url):
+            prepared_request.headers.pop("Authorization", None)
+
+
+def same_origin(one: str, other: str) -> bool:
+    """Whether two URLs have the same scheme, host and port (RFC 6454, 4)."""
+    return _origin(one) == _origin(other)
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = requests.compat.urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+
+
+class Counter:
+    """How many HTTP requests were made, retries and redirects included."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.value = 0
+
+    def add(self, number: int = 1) -> None:
+        """Count that many more."""
+        with self._lock:
+            self.value += number
+
+
+class TlsFiles:
+    """What requests needs for TLS, as files: PEM texts are kept in a private directory until ``close``.
+
+    :raises InputError: a path that was given is not there.
+    """
+
+    def __init__(self, access: Access) -> None:
+        self._directory: tempfile.TemporaryDirectory[str] | None = None
+        self.ca = self._path(access, "ca_cert")
+        self.cert = self._path(access, "client_cert")
+        self.key = self._path(access, "client_key")
+
+    def _path(self, access: Access, key: str) -> str | None:
+        value = getattr(access, key)
+        if not value:
+            return None
+        if "-----BEGIN" in value:
+            if self._directory is None:
+                self._directory = tempfile.TemporaryDirectory(prefix="gating-containers-")  # made with mode 0700
+            path = pathlib.Path(self._directory.name) / f"{key}.pem"
+            path.write_text(value, encoding="utf-8")
+            return str(path)
+        path = pathlib.Path(value).expanduser()
+        if not path.exists():
+            self.close()
+            raise InputError(f"container_registry_credentials[{access.registry}]: {key} is neither PEM text nor a file that is there")
+        return str(path)
+
+    def close(self) -> None:
+        """Remove the files."""
+        if self._directory is not None:
+            self._directory.cleanup()
+
+
+class Transport:
+    """HTTP to one registry and to the servers that it names (token server, storage).
+
+    :param access: TLS settings.
+    :param parallel: how many requests may be under way at once.
+    :param timeout: seconds to wait for a connection, and for each part of an answer.
+    :param retries: how often a request is made again after a failure that may pass.
+    :param counter: counts the requests.
+    """
+
+    def __init__(self, access: Access, *, parallel: int, timeout: float, retries: int, counter: Counter) -> None:
+        self._access = access
+        self._slots = threading.BoundedSemaphore(parallel)
+        self._timeout = timeout
+        self._retries = retries
+        self._counter = counter
+        self._tls = TlsFiles(access)
+        self._session = _Session()
+        adapter = requests.adapters.HTTPAdapter(pool_connections=4, pool_maxsize=parallel)
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+        self._session.headers["User-Agent"] = "gating.containers"
+        # A compressed answer has no digest to check, and a cookie makes Harbor ask for a CSRF token.
+        self._session.headers["Accept-Encoding"] = "identity"
+        self._session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+        if not access.tls_verify:
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        what: str,
+        authorization: str | None = None,
+        headers: t.Mapping[str, str] | None = None,
+        params: t.Any = None,
+        data: t.Any = None,
+        retries: int | None = None,
+    ) -> t.Any:
+        """Make a request, again after failures that may pass, and return the answer with its body read.
+
+        :param what: names the request in errors: "GET manifest of quay.io/example/image:latest".
+        :param authorization: value of the Authorization header; it goes to no other origin by a redirect.
+        :returns: a ``requests.Response`` of any status; one that may pass only when all retries are used up.
+        :raises RegistryError: no answer came.
+        """
+        policy = RetryPolicy(total=self._retries if retries is None else retries, backoff_factor=_BACKOFF)
+        while True:
+            response = failure = None
+            try:
+                with self._slots:
+                    response = self._once(method, url, authorization, headers, params, data)
+                if not is_passing(response.status_code):
+                    return response
+            except requests.exceptions.RequestException as exc:
+                failure = exc
+                if _is_final(exc):
+                    raise RegistryError(f"{what}: {_reason(exc)}") from None
+            try:
+                policy = policy.increment(method, url, response=response.raw if response is not None else None, error=failure)
+            except MaxRetryError:
+                if response is not None:
+                    return response
+                raise RegistryError(f"{what}: no answer in {len(policy.history) + 1} tries, {_reason(failure)}") from None
+            policy.sleep(response.raw if response is not None else None)
+
+    def _once(self, method: str, url: str, authorization: str | None, headers: t.Any, params: t.Any, data: t.Any) -> t.Any:
+        self._counter.add()
+        response = self._session.request(
+            method,
+            url,
+            params=params,
+            data=data,
+            headers=headers,
+            auth=_Header(authorization),
+            timeout=self._timeout,
+            # With each request: REQUESTS_CA_BUNDLE in the environment overrides the session's attribute.
+            verify=self._verify(),
+            cert=(self._tls.cert, self._tls.key) if self._tls.cert else None,
+        )
+        self._counter.add(len(response.history))
+        return response
+
+    def _verify(self) -> bool | str:
+        if not self._access.tls_verify:
+            return False
+        return self._tls.ca or True
+
+    def close(self) -> None:
+        """Close the connections and remove the TLS files."""
+        self._session.close()
+        self._tls.close()
+
+
+def _is_final(exc: Exception) -> bool:
+    """Whether the same request can only fail the same way."""
+    final = (
+        requests.exceptions.InvalidURL,
+        requests.exceptions.InvalidSchema,
+        requests.exceptions.MissingSchema,
+        requests.exceptions.TooManyRedirects,
+        requests.exceptions.InvalidHeader,
+    )
+    return isinstance(exc, final) or (isinstance(exc, requests.exceptions.SSLError) and any(text in str(exc) for text in _FINAL_TLS))
+
+
+def _reason(exc: t.Any) -> str:
+    """Why there was no answer, in one line and without the noise of urllib3's nested exceptions."""
+    if isinstance(exc, requests.exceptions.SSLError):
+        if "CERTIFICATE_VERIFY_FAILED" in str(exc):
+            return "its TLS certificate is not trusted: give the registry's ca_cert in container_registry_credentials"
+        return "no TLS connection: if the registry speaks plain HTTP, set scheme to http in container_registry_credentials"
+    if isinstance(exc, requests.exceptions.ConnectTimeout):
+        return "no connection in time: check the registry's name and port, or raise timeout"
+    if isinstance(exc, requests.exceptions.Timeout):
+        return "no answer in time: raise timeout"
+    if isinstance(exc, requests.exceptions.TooManyRedirects):
+        return "too many redirects"
+    if isinstance(exc, (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError)):
+        cause: t.Any = exc.args[0] if exc.args else exc
+        cause = getattr(cause, "reason", cause)
+        text = str(cause)
+        for known in ("Connection refused", "Name or service not known", "Temporary failure in name resolution", "Connection reset by peer"):
+            if known in text:
+                return known.lower() + ": check the registry's name and port"
+        return "the connection broke: check the registry and the network"
+    return type(exc).__name__

@@ -1,0 +1,123 @@
+# Copyright (c) 2026, gating.containers contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Running playbooks as a person would."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import re
+import subprocess
+import typing as t
+
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a run of ansible-playbook left."""
+
+    status: int
+    output: str
+    results: pathlib.Path
+
+    @property
+    def recap(self) -> dict[str, int]:
+        """The counts of the recap."""
+        found = re.search(r"^localhost\s+: (.*)$", self.output, re.MULTILINE)
+        assert found, self.output
+        return {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", found[1])}
+
+    @property
+    def result(self) -> t.Any:
+        """What the playbook wrote into the file ``results``."""
+        return json.loads(self.results.read_text())
+
+    def check(self) -> Run:
+        """The run, if it succeeded."""
+        assert self.status == 0, self.output
+        return self
+
+
+class Ansible:
+    """Runs playbooks in an empty directory, with an empty HOME."""
+
+    def __init__(self, venv: pathlib.Path, directory: pathlib.Path) -> None:
+        self.venv = venv
+        self.directory = directory
+        self.home = directory / "home"
+        self.tmp = directory / "tmp"
+        self.home.mkdir()
+        self.tmp.mkdir()
+        self.environment = {
+            "HOME": str(self.home),
+            "TMPDIR": str(self.tmp),
+            "PATH": f"{venv}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "LANG": "C.UTF-8",
+            "BUILDAH_ISOLATION": "chroot",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+    def start(self, *arguments: str, playbook: str | list[t.Any], variables: t.Any = None) -> subprocess.Popen[str]:
+        """Start ansible-playbook.
+
+        :param playbook: its plays, or the name of one.
+        :param variables: given by a file.
+        """
+        if not isinstance(playbook, str):
+            path = self.directory / "play.yml"
+            path.write_text(yaml.safe_dump(playbook, sort_keys=False))
+            playbook = str(path)
+        variables = {"results": str(self.directory / "results.json"), **(variables or {})}
+        (self.directory / "vars.json").write_text(json.dumps(variables))
+        argv = [str(self.venv / "bin" / "ansible-playbook"), playbook, "-e", f"@{self.directory / 'vars.json'}", *arguments]
+        return subprocess.Popen(
+            argv,
+            cwd=self.directory,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def play(self, *arguments: str, playbook: str | list[t.Any], variables: t.Any = None) -> Run:
+        """Run ansible-playbook to its end."""
+        process = self.start(*arguments, playbook=playbook, variables=variables)
+        output = process.communicate(timeout=300)[0]
+        return Run(process.returncode, output, self.directory / "results.json")
+
+    def role(self, name: str, *arguments: str, fact: str = "", **variables: t.Any) -> Run:
+        """Run one role of the collection on the controller.
+
+        :param fact: an expression, its value is ``Run.result``.
+        """
+        tasks: list[t.Any] = [{"ansible.builtin.include_role": {"name": f"gating.containers.{name}"}}]
+        if fact:
+            tasks.append(
+                {
+                    "ansible.builtin.copy": {"dest": "{{ results }}", "content": "{{ " + fact + " | to_json }}", "mode": "0600"},
+                    "check_mode": False,
+                    "changed_when": False,
+                }
+            )
+        return self.play(*arguments, playbook=[{"hosts": "localhost", "gather_facts": False, "tasks": tasks}], variables=variables)
+
+    def task(self, module: str, *arguments: str, keywords: t.Any = None, **options: t.Any) -> Run:
+        """Run one module of the collection; its result is ``Run.result``."""
+        tasks: list[t.Any] = [
+            {f"gating.containers.{module}": options, "register": "it", "ignore_errors": True, **(keywords or {})},
+            {"ansible.builtin.copy": {"dest": "{{ results }}", "content": "{{ it | to_json }}", "mode": "0600"}, "check_mode": False, "changed_when": False},
+        ]
+        return self.play(*arguments, playbook=[{"hosts": "localhost", "gather_facts": False, "tasks": tasks}])
+
+
+def play_of(*roles: str) -> list[dict[str, t.Any]]:
+    """A playbook that runs roles of the collection on the controller."""
+    return [{"hosts": "localhost", "gather_facts": False, "tasks": [{"ansible.builtin.include_role": {"name": f"gating.containers.{role}"}} for role in roles]}]
