@@ -29,6 +29,7 @@ class EntryAction(ActionBase):  # type: ignore[misc]
 
     entry: Entry
     _requires_connection = False
+    _supports_async = True
 
     def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> dict[str, t.Any]:
         """Run the task and return its result."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import subprocess
 import sys
 import typing as t
 
@@ -62,3 +63,14 @@ def proxy_to() -> t.Iterator[t.Callable[..., Proxy]]:
     yield make
     for proxy in made:
         proxy.close()
+
+
+@pytest.fixture
+def podman(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> t.Iterator[dict[str, str]]:
+    """The environment of a podman that has its images in a directory of its own."""
+    storage = tmp_path_factory.mktemp("storage")
+    (storage / "storage.conf").write_text(f'[storage]\ndriver = "vfs"\ngraphroot = "{storage}/graph"\nrunroot = "{storage}/run"\n')
+    yield {"CONTAINERS_STORAGE_CONF": str(storage / "storage.conf")}
+    subprocess.run(
+        ["podman", "system", "reset", "--force"], env={**os.environ, "CONTAINERS_STORAGE_CONF": str(storage / "storage.conf")}, check=False, capture_output=True
+    )

@@ -59,6 +59,8 @@ class Ansible:
             "TMPDIR": str(self.tmp),
             "PATH": f"{venv}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "LANG": "C.UTF-8",
+            # With a HOME that is not the user's own, Ansible looks for the jobs elsewhere than it puts them.
+            "ANSIBLE_ASYNC_DIR": str(directory / "async"),
             "BUILDAH_ISOLATION": "chroot",
             "PYTHONDONTWRITEBYTECODE": "1",
         }

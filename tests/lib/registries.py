@@ -199,3 +199,29 @@ def zuul_registry_token(server: Server, repository: str) -> str:
     url = f"http://{server.name}/auth/token?scope=repository:{repository}:pull,push"
     answer = requests.get(url, auth=(server.username, server.password), timeout=30)
     return str(answer.json()["token"])
+
+
+def push_to_zuul_registry(server: Server, path: str, tags: list[str]) -> str:
+    """Store a Docker image, the only kind that zuul-registry checks."""
+    headers = {"Authorization": f"Bearer {zuul_registry_token(server, path)}"}
+    base = f"http://{server.name}/v2/{path}"
+    descriptors = []
+    for content in (b'{"architecture":"amd64","os":"linux"}', b"layer"):
+        location = requests.post(f"{base}/blobs/uploads/", headers=headers, timeout=30).headers["Location"]
+        location = location if "://" in location else f"http://{server.name}{location}"
+        done = requests.put(f"{location}?digest={digest_of(content)}", data=content, headers=headers, timeout=30)
+        assert done.status_code == 201, done.text
+        descriptors.append({"digest": digest_of(content), "size": len(content)})
+    descriptors[0]["mediaType"] = "application/vnd.docker.container.image.v1+json"
+    descriptors[1]["mediaType"] = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+    media_type = "application/vnd.docker.distribution.manifest.v2+json"
+    content = json.dumps({"schemaVersion": 2, "mediaType": media_type, "config": descriptors[0], "layers": descriptors[1:]}).encode()
+    for tag in tags:
+        done = requests.put(f"{base}/manifests/{tag}", data=content, headers={**headers, "Content-Type": media_type}, timeout=30)
+        assert done.status_code == 201, done.text
+    return digest_of(content)
+
+
+def resolve_with_token(server: Server, path: str, tag: str) -> str:
+    headers = {"Authorization": f"Bearer {zuul_registry_token(server, path)}", "Accept": "application/vnd.docker.distribution.manifest.v2+json"}
+    return requests.head(f"http://{server.name}/v2/{path}/manifests/{tag}", headers=headers, timeout=30).headers["Docker-Content-Digest"]

@@ -1,0 +1,90 @@
+# The developer's whole interface. Everything that is needed is installed below .venv; Debian's packages by apt.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+OLDER := 2.18
+V := .venv
+ROOT := $(shell id -u | grep -qx 0 || echo sudo -n)
+# No downloads of another Python's packages, no shims of version managers in front of the virtual environment.
+export PYTHONDONTWRITEBYTECODE := 1
+export LANG := C.UTF-8
+export BUILDAH_ISOLATION := chroot
+
+PACKAGES := docker-registry podman buildah busybox-static apache2-utils openssl shellcheck python3-venv git
+# The collection, where each environment's Ansible finds it.
+LINK = site=$$($(1)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+	mkdir -p "$$site/ansible_collections/gating" && ln -sfn "$(CURDIR)" "$$site/ansible_collections/gating/containers"
+PATH_OF = PATH=$(CURDIR)/$(V)/$(1)/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+
+.PHONY: help demo test lint unit integration clean
+
+help: ## show this
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
+
+demo: $(V)/system $(V)/newest/done ## build, upload and promote real images on registries of its own
+	@$(call PATH_OF,newest) ANSIBLE_CALLBACK_RESULT_FORMAT=yaml ANSIBLE_LOCALHOST_WARNING=false \
+		ANSIBLE_INVENTORY_UNPARSED_WARNING=false ansible-playbook gating.containers.demo
+
+test: lint unit integration ## lint, unit tests and integration tests
+
+lint: $(V)/system $(V)/newest/done $(V)/$(OLDER)/done $(V)/lint/done ## ansible-lint, ruff, the documentation, ansible-test sanity
+	$(call PATH_OF,lint) ansible-lint --offline --nocolor
+	$(V)/lint/bin/ruff check --quiet .
+	$(V)/lint/bin/ruff format --quiet --check .
+	$(V)/lint/bin/antsibull-changelog lint
+	$(call PATH_OF,lint) antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck --validate-collection-refs self .
+	$(V)/lint/bin/python tests/docs.py --check
+	tests/sanity.sh $(V)/$(OLDER)
+	tests/sanity.sh $(V)/newest
+
+unit: $(V)/newest/done
+	$(V)/newest/bin/python -m pytest --quiet tests/unit
+
+integration: $(V)/system $(V)/newest/done $(V)/$(OLDER)/done $(V)/zuul-registry/done $(V)/lint/done $(V)/go/done
+	GATING_TEST_VENVS=$(CURDIR)/$(V)/$(OLDER):$(CURDIR)/$(V)/newest \
+	GATING_TEST_ZUUL_REGISTRY=$(CURDIR)/$(V)/zuul-registry/bin/zuul-registry \
+	GATING_TEST_DISTRIBUTION=$$([ ! -x $(V)/go/registry ] || echo $(CURDIR)/$(V)/go/registry) \
+	GATING_TEST_BUILD=$(CURDIR)/$(V)/lint/bin/python \
+	$(V)/newest/bin/python -m pytest --quiet tests/integration
+
+clean: ## remove what was installed and made here
+	rm -rf $(V) .ansible .hypothesis tests/output
+
+$(V)/system:
+	@mkdir -p $(V)
+	missing=$$(for package in $(PACKAGES); do dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || echo $$package; done); \
+	if [ -n "$$missing" ]; then \
+		$(ROOT) apt-get update -qq; \
+		$(ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing crun uidmap; \
+	fi
+	touch $@
+
+$(V)/newest/done: tests/requirements.txt | $(V)/system
+	$(PYTHON) -m venv $(V)/newest
+	$(V)/newest/bin/pip install --quiet --upgrade ansible-core -r tests/requirements.txt
+	$(call LINK,$(V)/newest)
+	touch $@
+
+$(V)/$(OLDER)/done: tests/requirements.txt | $(V)/system
+	$(PYTHON) -m venv $(V)/$(OLDER)
+	$(V)/$(OLDER)/bin/pip install --quiet 'ansible-core==$(OLDER).*' -r tests/requirements.txt
+	$(call LINK,$(V)/$(OLDER))
+	touch $@
+
+$(V)/lint/done: tests/requirements-lint.txt | $(V)/system
+	$(PYTHON) -m venv $(V)/lint
+	$(V)/lint/bin/pip install --quiet -r tests/requirements-lint.txt
+	$(call LINK,$(V)/lint)
+	touch $@
+
+$(V)/zuul-registry/done: | $(V)/system
+	$(PYTHON) -m venv $(V)/zuul-registry
+	$(V)/zuul-registry/bin/pip install --quiet zuul-registry
+	touch $@
+
+# Registries that are not packaged are built where Go is present.
+$(V)/go/done: | $(V)/system
+	mkdir -p $(V)/go
+	if command -v go > /dev/null; then GOBIN=$(CURDIR)/$(V)/go go install github.com/distribution/distribution/v3/cmd/registry@v3.0.0; fi
+	touch $@

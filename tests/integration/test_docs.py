@@ -1,0 +1,153 @@
+# Copyright (c) 2026, gating.containers contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the README and the documentation say, done as they say it."""
+
+from __future__ import annotations
+
+import ast
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import typing as t
+
+import pytest
+import yaml
+from registries import Server, ago
+
+from playbooks import ROOT, Ansible
+
+README = (ROOT / "README.md").read_text()
+
+
+def block(name: str, registry: Server) -> str:
+    """The code block of the README that is marked for a test, with the registry at hand in the place of Quay."""
+    found = re.search(rf"<!-- test: {name} -->\n```\w+\n(.*?)```", README, re.DOTALL)
+    assert found, name
+    return at(registry, found[1])
+
+
+def at(registry: Server, text: str) -> str:
+    return text.replace("quay.io", registry.name).replace(r"quay\.io", re.escape(registry.name)).replace("example+publisher", registry.username)
+
+
+@pytest.fixture
+def operator(ansible: Ansible, registry: Server, podman: dict[str, str]) -> Ansible:
+    """An operator, who is in the directory that the README speaks of."""
+    ansible.environment.update({**podman, "QUAY_PASSWORD": registry.password})
+    for name in ("app", "tools"):
+        (ansible.directory / name).mkdir()
+        shutil.copy("/bin/busybox", ansible.directory / name / "busybox")
+        (ansible.directory / name / "Containerfile").write_text(f"FROM scratch\nCOPY busybox /bin/\nARG MOTTO\nENV NAME={name}\n")
+    (ansible.directory / "vars.yml").write_text(block("variables", registry))
+    return ansible
+
+
+FINAL = ["example/app:1.4", "example/app:latest", "example/tools:latest"]
+
+
+def test_the_readmes_commands(operator: Ansible, registry: Server) -> None:
+    commands = [line[2:] for line in block("commands", registry).splitlines()]
+    assert len(commands) == 3
+    for number, command in enumerate(commands):
+        done = subprocess.run(command.split(), cwd=operator.directory, env=operator.environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        if number == 1:
+            assert {"example/app:staged_latest", "example/app:staged_1.4"} < set(registry.api.state("example/app", "example/tools"))
+    assert sorted(registry.api.state("example/app", "example/tools")) == FINAL
+
+
+def test_the_readmes_playbook(operator: Ansible, registry: Server) -> None:
+    operator.play(playbook=yaml.safe_load(block("playbook", registry))).check()
+    assert sorted(registry.api.state("example/app", "example/tools")) == FINAL
+
+
+def test_the_readmes_zuul_playbooks(operator: Ansible, registry: Server) -> None:
+    zuul = {"change": "3", "pipeline": "gate", "project": {"src_dir": str(operator.directory)}}
+    for name in ("gate", "promote"):
+        play = yaml.safe_load(block(name, registry))
+        python = f"ansible_python_interpreter={operator.venv}/bin/python"
+        operator.play("-i", "localhost,", "-c", "local", "-e", "@vars.yml", "-e", python, playbook=play, variables={"zuul": zuul}).check()
+        if name == "gate":
+            assert "example/app:change_3_latest" in registry.api.state("example/app")
+    assert sorted(registry.api.state("example/app", "example/tools")) == FINAL
+
+
+def examples() -> list[t.Any]:
+    found = []
+    for path in sorted((ROOT / "plugins/modules").glob("*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "EXAMPLES":
+                found.append(pytest.param(ast.literal_eval(node.value), id=path.stem))
+    return found
+
+
+@pytest.mark.parametrize("text", examples())
+def test_the_modules_examples(newest: Ansible, registry: Server, podman: dict[str, str], text: str) -> None:
+    newest.environment.update(podman)
+    labels = {"org.zuul-ci.change": "4711"}
+    registry.api.index("example/app", ["1.4.0-rc3", "change_4711_latest", "change_4711_1.4"], labels=labels, created=ago(30 * 86400))
+    for name in ("base", "app"):
+        (newest.directory / name).mkdir()
+        (newest.directory / name / "Containerfile").write_text(f"FROM scratch\nARG MOTTO\nENV NAME={name}\n")
+    if "container_image_upload" in text:
+        name = f"{registry.name}/example/app:change_4711_latest"
+        command = ["podman", "build", "--tag", name, "--label", "uploaded=yes", str(newest.directory / "app")]
+        subprocess.run(command, env={**os.environ, **podman}, check=True, capture_output=True)
+    before = registry.api.state("example/app")
+    play = [{"hosts": "localhost", "gather_facts": False, "tasks": yaml.safe_load(at(registry, text))}]
+    run = newest.play(playbook=play, variables={"container_registry_credentials": registry.credentials()}).check()
+    assert run.recap["changed"] == len(play[0]["tasks"])
+    assert (registry.api.state("example/app") != before) is ("container_image_build" not in text)
+
+
+def test_the_demo(ansible: Ansible) -> None:
+    before = processes("docker-registry")
+    run = ansible.play(playbook="gating.containers.demo").check()
+    for text in ("/demo/hello:change_1_latest ", "/demo/hello:stable ", "/demo/greeter:latest "):
+        assert text in run.output
+    assert processes("docker-registry") <= before
+    assert not list(ansible.tmp.glob("gating-containers*"))
+
+
+def processes(name: str) -> set[str]:
+    found = set()
+    for path in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            if name.encode() in (path / "cmdline").read_bytes():
+                found.add(path.name)
+        except OSError:
+            continue
+    return found
+
+
+def test_links_lead_somewhere() -> None:
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text()):
+            assert "://" in link or (path.parent / link).exists(), f"{path.name}: {link}"
+
+
+def test_the_wheel(tmp_path: pathlib.Path) -> None:
+    builder = os.environ.get("GATING_TEST_BUILD", sys.executable)
+    subprocess.run([builder, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)], check=True, capture_output=True)
+    wheel = next(tmp_path.glob("*.whl"))
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+    subprocess.run([str(venv / "bin/pip"), "install", "--quiet", "ansible-core", str(wheel)], check=True, capture_output=True)
+    environment = {"HOME": str(tmp_path), "PATH": f"{venv}/bin:/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    listing = run("ansible-galaxy", "collection", "list", "gating.containers")
+    assert re.search(r"gating\.containers\s+0\.1\.0", listing.stdout), listing
+    for kind, names in (("module", ["registry_retag", "container_image_promote"]), ("role", ["promote_container_image"]), ("filter", ["staging_prefix"])):
+        for name in names:
+            done = run("ansible-doc", "-t", kind, f"gating.containers.{name}")
+            assert done.returncode == 0, done.stderr
+    done = run("ansible-playbook", "gating.containers.promote", "-e", '{"container_images": [{"repository": "nowhere"}]}')
+    assert "does not name its registry" in done.stdout
