@@ -9,6 +9,7 @@ ROOT := $(shell id -u | grep -qx 0 || echo sudo -n)
 # No downloads of another Python's packages, no shims of version managers in front of the virtual environment.
 export PYTHONDONTWRITEBYTECODE := 1
 export LANG := C.UTF-8
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export BUILDAH_ISOLATION := chroot
 
 PACKAGES := docker-registry podman buildah busybox-static apache2-utils openssl shellcheck python3-venv git
