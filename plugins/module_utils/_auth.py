@@ -16,9 +16,11 @@ import base64
 import dataclasses
 import ipaddress
 import re
+import socket
 import threading
 import time
 import typing as t
+import urllib.parse
 
 from ansible_collections.gating.containers.plugins.module_utils._credentials import (
     Login,
@@ -127,9 +129,11 @@ class Authenticator:
 
     def learn(self, header: str) -> bool:
         """Remember how the registry wants to be asked, from a ``WWW-Authenticate`` header; false if it says nothing usable."""
-        challenges = {challenge.scheme: challenge for challenge in parse_challenges(header)}
+        challenges = {
+            challenge.scheme: challenge for challenge in parse_challenges(header) if challenge.scheme != "bearer" or challenge.parameters.get("realm")
+        }
         challenge = challenges.get("bearer") or challenges.get("basic")
-        if challenge is None or (challenge.scheme == "bearer" and not challenge.parameters.get("realm")):
+        if challenge is None:
             return False
         self._challenge = challenge
         return True
@@ -210,7 +214,7 @@ class Authenticator:
         except (ValueError, AttributeError, TypeError):
             value = None
         if not isinstance(value, str) or not value:
-            raise RegistryError(f"{self._registry}/{repository}: the token server {_host(realm)} answered 200 without a token: it may not be a token server")
+            raise RegistryError(f"{self._registry}/{repository}: the token server {_netloc(realm)} answered 200 without a token: it may not be a token server")
         self._secrets.add(value)
         return _Token(value, self._clock() + max(lifetime - _MARGIN, lifetime / 2))
 
@@ -226,7 +230,7 @@ class Authenticator:
             yield ["*"]
 
     def _ask(self, realm: str, service: str, scope: str, login: Login | None) -> t.Any:
-        what = f"{self._registry}: GET token from {_host(realm)}"
+        what = f"{self._registry}: GET token from {_netloc(realm)}"
         if login and login.identity_token:
             form = {"grant_type": "refresh_token", "service": service, "scope": scope, "client_id": _CLIENT_ID, "refresh_token": login.identity_token}
             response = self._request("POST", realm, what=what, data=form)
@@ -241,9 +245,13 @@ class Authenticator:
     def _check_realm(self, realm: str) -> None:
         """The login goes to the realm, and a registry may name any: never to plain HTTP from HTTPS, never into this machine from outside."""
         secure = self._base_url.startswith("https://")
+        try:
+            host = _host(realm)
+        except ValueError:
+            raise RegistryError(f"{self._registry}: it names the token server {realm!r}, which is no URL") from None
         if not (realm.startswith("https://") or (realm.startswith("http://") and not secure)):
             raise RegistryError(f"{self._registry}: it names the token server {realm!r}, to which no login is sent because it is not https")
-        if _is_inside(_host(realm)) and not _is_inside(_host(self._base_url)):
+        if _is_inside(host) and not _is_inside(_host(self._base_url)):
             raise RegistryError(f"{self._registry}: it names the token server {realm!r}, an address of this machine, to which no login is sent")
 
     def _refused(self, response: t.Any, repository: str, login: Login | None) -> RegistryError:
@@ -262,16 +270,25 @@ class Authenticator:
         )
 
 
+def _netloc(url: str) -> str:
+    return urllib.parse.urlsplit(url).netloc.rpartition("@")[2]
+
+
 def _host(url: str) -> str:
-    return url.split("://", 1)[-1].split("/", 1)[0].rsplit("@", 1)[-1]
+    return urllib.parse.urlsplit(url.replace("\\", "/")).hostname or ""
 
 
-def _is_inside(netloc: str) -> bool:
-    host = netloc[1:].split("]", 1)[0] if netloc.startswith("[") else netloc.split(":", 1)[0]
-    if host == "localhost":
+def _is_inside(host: str) -> bool:
+    """Whether a host is this machine or its link, in any of the spellings that a resolver takes ("127.1", "0x7f.1", "localhost.")."""
+    host = host.rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return False
+        try:
+            address = ipaddress.ip_address(socket.inet_aton(host))
+        except (OSError, ValueError):
+            return False
+    address = getattr(address, "ipv4_mapped", None) or address
     return address.is_loopback or address.is_link_local or address.is_unspecified

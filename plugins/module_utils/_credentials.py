@@ -81,6 +81,8 @@ class Credentials:
     def __init__(self, entries: t.Mapping[str, t.Any] | None = None) -> None:
         self._entries = {}
         for registry, entry in (entries or {}).items():
+            if not isinstance(registry, str):
+                raise InputError(f"container_registry_credentials: {registry!r} is not the name of a registry: put it in quotes")
             if "{{" in registry:
                 raise InputError(
                     f"container_registry_credentials[{registry}]: Ansible renders no templates in keys: write the whole dictionary as one template"
@@ -148,7 +150,7 @@ def _parse_entry(registry: str, entry: t.Any) -> Access:
         raise InputError(f"{where}: tls_verify is to be true or false")
     try:
         permitted = re.compile(text["repository"]) if text["repository"] else None
-    except re.error as exc:
+    except (re.error, OverflowError, RecursionError) as exc:
         raise InputError(f"{where}: repository is no regular expression: {exc}") from None
     return Access(
         registry=_normal(registry),

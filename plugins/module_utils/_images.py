@@ -26,7 +26,8 @@ class Image:
     """One item of ``container_images``.
 
     :param repository: where it is published.
-    :param build_args: each ``NAME=VALUE``, as are ``labels``.
+    :param build_args: each ``NAME=VALUE``, or ``NAME`` for the value in the environment of the build, which keeps it
+        out of the arguments; ``labels`` in the same form.
     :param arch: platforms, such as ``linux/arm64``; none for that of the machine that builds.
     """
 
@@ -66,6 +67,10 @@ def parse_images(items: t.Any, prefix: str = "") -> list[Image]:
                 raise InputError(f"container_images[{number}] ({image.repository.name}): the tag {name.tag!r} is claimed by two images")
             seen.add(name)
         images.append(image)
+    for image in images:
+        for name in image.names(prefix) if prefix else ():
+            if name in seen:
+                raise InputError(f"container_images: {name} is the temporary tag of {name.tag[len(prefix) :]!r} and a final tag too: rename one")
     return images
 
 
@@ -153,5 +158,5 @@ def _pairs(where: str, item: t.Mapping[str, t.Any], key: str) -> tuple[str, ...]
     values = _texts(where, item, key)
     for value in values:
         if not value.partition("=")[0]:
-            raise InputError(f"{where}: {value!r} in {key} is to be NAME=VALUE")
+            raise InputError(f"{where}: {value!r} in {key} is to be NAME=VALUE, or NAME for the value in the environment of the build")
     return tuple(values)

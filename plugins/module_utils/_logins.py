@@ -81,14 +81,11 @@ def _from_file(path: pathlib.Path, registry: str, repository: str) -> Login | No
 
 def _normal(key: str) -> str:
     """A key without scheme and API path: ``https://index.docker.io/v1/`` is ``docker.io``."""
-    for scheme in ("https://", "http://"):
-        if key.startswith(scheme):
-            key = key[len(scheme) :]
-            break
+    scheme, separator, rest = key.partition("://")
+    if separator and scheme in ("https", "http"):
+        # Only Docker writes keys with a scheme, and of these only the host counts.
+        key = rest.split("/", 1)[0]
     key = key.rstrip("/")
-    for suffix in ("/v1", "/v2"):
-        if key.endswith(suffix):
-            key = key[: -len(suffix)]
     return "docker.io" if key in _DOCKER_HUB_KEYS else key
 
 
@@ -104,7 +101,7 @@ def _from_entry(entry: t.Any) -> Login | None:
     if entry.get("auth"):
         try:
             username, dummy, password = base64.b64decode(entry["auth"]).decode("utf-8").partition(":")
-        except ValueError:
+        except (ValueError, TypeError):
             return None
         # Docker pads the decoded text with NUL bytes.
         password = password.rstrip("\0")

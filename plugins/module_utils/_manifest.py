@@ -24,8 +24,10 @@ OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 
+MEDIA_TYPES = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
+
 #: The Accept header of every manifest request. Without q-values: zuul-registry does not know them.
-ACCEPT = ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))
+ACCEPT = ", ".join(MEDIA_TYPES)
 
 #: Annotation with a date (image-spec, "Pre-Defined Annotation Keys").
 CREATED = "org.opencontainers.image.created"
@@ -40,12 +42,11 @@ _TOMBSTONE = "io.github.gating.containers.tombstone"
 def digest_of(content: bytes, algorithm: str = "sha256") -> str:
     """The digest of some bytes (image-spec, "Digests").
 
-    :raises ContainersError: this Python does not know the algorithm.
+    :raises ContainersError: the algorithm is none of those that image-spec registers.
     """
-    try:
-        return f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}"
-    except ValueError:
-        raise ContainersError(f"the digest algorithm {algorithm!r} is not known here: use sha256") from None
+    if algorithm not in ("sha256", "sha384", "sha512"):
+        raise ContainersError(f"the digest algorithm {algorithm!r} is not known here: use sha256")
+    return f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +87,8 @@ class Manifest:
     @property
     def children(self) -> list[Descriptor]:
         """The manifests that an index lists."""
-        return [_descriptor(item) for item in self.json.get("manifests") or [] if isinstance(item, dict)] if self.is_index else []
+        items = self.json.get("manifests") if self.is_index else None
+        return [_descriptor(item) for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
     @property
     def config(self) -> Descriptor | None:
@@ -111,7 +113,8 @@ def _descriptor(item: t.Mapping[str, t.Any]) -> Descriptor:
     name = None
     if isinstance(platform, dict):
         name = "/".join(str(platform[key]) for key in ("os", "architecture", "variant") if platform.get(key))
-    return Descriptor(str(item.get("mediaType", "")), str(item.get("digest", "")), int(item.get("size") or 0), name)
+    size = item.get("size")
+    return Descriptor(str(item.get("mediaType", "")), str(item.get("digest", "")), size if isinstance(size, int) else -1, name)
 
 
 def tombstone(nonce: str, now: datetime.datetime) -> Manifest:

@@ -30,6 +30,7 @@ from ansible_collections.gating.containers.plugins.module_utils._logins import (
 )
 from ansible_collections.gating.containers.plugins.module_utils._manifest import (
     ACCEPT,
+    MEDIA_TYPES,
     Descriptor,
     Manifest,
     digest_of,
@@ -93,7 +94,8 @@ class Registry:
         if not is_digest(digest):
             manifest = self.manifest(image)
             return manifest and Descriptor(manifest.media_type, manifest.digest, len(manifest.content))
-        return Descriptor(_media_type(response), digest, int(response.headers.get("Content-Length") or -1))
+        size = response.headers.get("Content-Length") or ""
+        return Descriptor(_media_type(response), digest, int(size) if size.isdecimal() else -1)
 
     def manifest(self, image: Reference) -> Manifest | None:
         """The manifest that a tag or digest names, checked against its digest; ``None`` if it is not there.
@@ -112,7 +114,7 @@ class Registry:
             raise RegistryError(f"{what}: the registry answered {digest} instead of {expected}: its content is damaged or was changed on the way")
         media_type = _media_type(response)
         manifest = Manifest(media_type, response.content, digest)
-        return manifest if media_type in ACCEPT else Manifest(manifest.json.get("mediaType") or media_type, response.content, digest)
+        return manifest if media_type in MEDIA_TYPES else Manifest(manifest.json.get("mediaType") or media_type, response.content, digest)
 
     def put_manifest(self, image: Reference, manifest: Manifest) -> None:
         """Store a manifest under a tag or its digest. That the tag names it now must be looked up: 201 does not prove it.
@@ -177,17 +179,19 @@ class Registry:
 
     def _listed(self, response: t.Any, what: str) -> list[str]:
         try:
-            tags = response.json().get("tags") or []
+            tags = response.json().get("tags")
+            if not isinstance(tags, (list, type(None))):
+                raise ValueError("no list")
         except (ValueError, AttributeError):
             raise RegistryError(f"{what}: {self.name} answered 200 with something that is no list of tags") from None
         # Nexus lists nulls, Artifactory and zuul-registry digests.
-        return [tag for tag in tags if isinstance(tag, str) and is_tag(tag)]
+        return [tag for tag in tags or [] if isinstance(tag, str) and is_tag(tag)]
 
     def _next(self, response: t.Any, what: str) -> str | None:
         link = response.links.get("next", {}).get("url") or _bare_link(response.headers.get("Link", ""))
         if not link:
             return None
-        url = urllib.parse.urljoin(response.url, link)
+        url = _absolute(response, link, what)
         if not same_origin(url, self._base_url):
             # A registry behind a proxy may name itself otherwise: its path is right, its host is not ours to follow.
             parts = urllib.parse.urlsplit(url)
@@ -226,7 +230,7 @@ class Registry:
         if response.status_code != 202:
             response = self._request("POST", repository.repository, uploads, what=what)
         self._expect(response, what, 202)
-        location = urllib.parse.urljoin(response.url, response.headers.get("Location", ""))
+        location = _absolute(response, response.headers.get("Location", ""), what)
         location += ("&" if "?" in location else "?") + urllib.parse.urlencode({"digest": digest})
         what = f"PUT blob of {repository.name}"
         response = self._request("PUT", repository.repository, location, what=what, headers={"Content-Type": "application/octet-stream"}, data=content)
@@ -241,13 +245,16 @@ class Registry:
         target = url if "://" in url else f"{self._base_url}/v2/{url}"
         ours = same_origin(target, self._base_url)
         authorization = auth.authorization(repository) if ours else None
-        response = None
-        for _attempt in range(3 if authorization is None else 2):
+        tries = 3 if authorization is None else 2
+        while True:
             response = self._transport.request(method, target, what=what, headers=headers, data=data, authorization=authorization)
-            if response.status_code != 401 or not ours or not auth.rejected(response.headers.get("WWW-Authenticate", ""), repository, authorization):
-                break
+            tries -= 1
+            # Of a 401 that another server gave after a redirect nothing is learned: its token server would get the login.
+            if response.status_code != 401 or not tries or not ours or not same_origin(response.url, self._base_url):
+                return response
+            if not auth.rejected(response.headers.get("WWW-Authenticate", ""), repository, authorization):
+                return response
             authorization = auth.authorization(repository)
-        return response
 
     def _connect(self) -> Authenticator:
         """Find out by which scheme the registry is reached and how it wants to be asked (distribution-spec, "Determining Support").
@@ -297,9 +304,9 @@ class Registry:
 
     def _error(self, response: t.Any, what: str) -> RegistryError:
         """The answer as an error: what was asked, what came back, what to do."""
-        code, message = _registry_message(response)
+        code, message = _registry_message(response, self._clean)
         status = response.status_code
-        said = f"{status}" + (f" {code}" if code else "") + (f" {json.dumps(self._clean(message), ensure_ascii=False)}" if message else "")
+        said = f"{status}" + (f" {code}" if code else "") + (f" {json.dumps(message, ensure_ascii=False)}" if message else "")
         advice = _ADVICE.get(status, "the registry is in trouble, try later" if status >= 500 else "see the registry's documentation")
         return RegistryError(f"{what}: {self.name} answered {said}: {advice.format(registry=self.name)}", status, code)
 
@@ -320,8 +327,26 @@ def _bare_link(header: str) -> str | None:
     return found[1] if found else None
 
 
-def _registry_message(response: t.Any) -> tuple[str, str]:
-    """Code and message of an answer (distribution-spec, "Error Codes"); of any other answer the beginning of its text."""
+def _absolute(response: t.Any, link: str, what: str) -> str:
+    """A URL that an answer gives, which may be relative to its own.
+
+    :raises RegistryError: it is none.
+    """
+    try:
+        url = urllib.parse.urljoin(response.url, link)
+        same_origin(url, url)
+    except ValueError:
+        raise RegistryError(
+            f"{what}: the registry answered {response.status_code} with a malformed URL: see the registry's log", response.status_code
+        ) from None
+    return url
+
+
+def _registry_message(response: t.Any, clean: t.Callable[[str], str]) -> tuple[str, str]:
+    """Code and message of an answer (distribution-spec, "Error Codes"); of any other answer the beginning of its text.
+
+    :param clean: takes secrets out of a text; it must see the text whole.
+    """
     try:
         errors = response.json()["errors"]
         code = str(errors[0].get("code") or "")
@@ -332,5 +357,7 @@ def _registry_message(response: t.Any) -> tuple[str, str]:
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         # Servers in front of registries answer in HTML.
         code = ""
-        message = "" if response.request.method == "HEAD" else re.sub(r"<[^>]*>", " ", response.text[:2000])
-    return code, re.sub(r"\s+", " ", message).strip()[:300]
+        message = "" if response.request.method == "HEAD" else re.sub(r"<[^>]*>", " ", clean(response.text))
+    # A code is a word in capitals; what is none is not taken for one.
+    code = code if re.fullmatch(r"[A-Za-z0-9_]{1,64}", clean(code)) else ""
+    return code, re.sub(r"\s+", " ", clean(message)).strip()[:300]

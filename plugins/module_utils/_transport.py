@@ -57,11 +57,19 @@ class _Header(AuthBase):
 
 
 class _Session(Session):
-    """A session that takes the Authorization header to no other origin, and none from ~/.netrc."""
+    """A session that takes the Authorization header to no other origin and none from ~/.netrc, and follows no redirect of a write."""
 
     def rebuild_auth(self, prepared_request: t.Any, response: t.Any) -> None:
+        # The cookies of a redirect are not subject to the session's policy.
+        prepared_request.headers.pop("Cookie", None)
         if not same_origin(prepared_request.url, response.request.url):
             prepared_request.headers.pop("Authorization", None)
+
+    def get_redirect_target(self, resp: t.Any) -> str | None:
+        # requests would make a GET of a PUT or DELETE, and its 200 would pass for success (RFC 9110, 15.4).
+        if resp.request.method not in ("GET", "HEAD") and resp.status_code not in (307, 308):
+            return None
+        return t.cast("str | None", super().get_redirect_target(resp))
 
 
 def same_origin(one: str, other: str) -> bool:

@@ -340,7 +340,7 @@ def parse_selections(items: t.Sequence[t.Mapping[str, t.Any]]) -> list[Selection
         if item.get("regex"):
             try:
                 regex = re.compile(item["regex"])
-            except re.error as exc:
+            except (re.error, OverflowError, RecursionError) as exc:
                 raise InputError(f"images[{number}] ({repository.name}): regex is no regular expression: {exc}") from None
         older_than = item.get("older_than") or 0
         if older_than < 0:

@@ -229,3 +229,22 @@ def test_ensure_container_command_does_nothing_where_it_is_there(ansible: Ansibl
     run = ansible.role("ensure_container_command").check()
     assert run.recap["changed"] == 0
     assert run.recap["skipped"] == 1
+
+
+def test_ensure_container_command_installs_what_is_missing(newest: Ansible) -> None:
+    # A PATH on which there is all but podman, so that it counts as missing; apt then finds its package in place.
+    programs = newest.directory / "programs"
+    programs.mkdir()
+    for path in pathlib.Path("/usr/bin").iterdir():
+        if path.name != "podman":
+            (programs / path.name).symlink_to(path)
+    play = [
+        {
+            "hosts": "localhost",
+            "gather_facts": False,
+            "environment": {"PATH": f"{programs}:/usr/sbin:/sbin"},
+            "roles": ["gating.containers.ensure_container_command"],
+        }
+    ]
+    run = newest.play(playbook=play).check()
+    assert (run.recap["skipped"], run.recap["changed"]) == (0, 0)

@@ -1,0 +1,179 @@
+# Copyright (c) 2026, gating.containers contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Manifests."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import typing as t
+
+import pytest
+from ansible_collections.gating.containers.plugins.module_utils._age import parse_time
+from ansible_collections.gating.containers.plugins.module_utils._errors import ContainersError
+from ansible_collections.gating.containers.plugins.module_utils._manifest import (
+    ACCEPT,
+    CREATED,
+    DOCKER_LIST,
+    DOCKER_MANIFEST,
+    EMPTY_JSON,
+    EMPTY_MEDIA_TYPE,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Descriptor,
+    Manifest,
+    digest_of,
+    tombstone,
+)
+from ansible_collections.gating.containers.plugins.module_utils._reference import is_digest
+from hypothesis import given
+from hypothesis import strategies as st
+
+NOW = datetime.datetime(2026, 11, 21, 12, 30, 15, 999, tzinfo=datetime.timezone(datetime.timedelta(hours=2)))
+EMPTY = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+
+
+def manifest(content: t.Any, media_type: str = OCI_MANIFEST) -> Manifest:
+    raw = content if isinstance(content, bytes) else json.dumps(content).encode()
+    return Manifest(media_type, raw, digest_of(raw))
+
+
+def test_digest_of() -> None:
+    assert digest_of(b"{}") == EMPTY
+    assert digest_of(b"a", "sha512") == "sha512:" + hashlib.sha512(b"a").hexdigest()
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        "sha257",
+        "",
+        "multihash+base58",
+        "shake_128",
+    ],
+)
+def test_digest_of_an_unknown_algorithm(algorithm: str) -> None:
+    with pytest.raises(ContainersError, match="is not known here"):
+        digest_of(b"", algorithm)
+
+
+def test_accept_names_four_types_without_quality() -> None:
+    assert set(ACCEPT.split(", ")) == {OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST}
+    assert ";" not in ACCEPT
+    assert "*" not in ACCEPT
+
+
+@pytest.mark.parametrize(("media_type", "index"), [(OCI_INDEX, True), (DOCKER_LIST, True), (OCI_MANIFEST, False), (DOCKER_MANIFEST, False), ("", False)])
+def test_is_index(media_type: str, index: bool) -> None:
+    found = manifest({"manifests": [{"mediaType": OCI_MANIFEST, "digest": EMPTY, "size": 5}]}, media_type)
+    assert found.is_index is index
+    assert found.children == ([Descriptor(OCI_MANIFEST, EMPTY, 5)] if index else [])
+
+
+def test_children() -> None:
+    items = [
+        {"mediaType": OCI_MANIFEST, "digest": EMPTY, "size": 5, "platform": {"os": "linux", "architecture": "amd64"}},
+        {"mediaType": OCI_MANIFEST, "digest": EMPTY, "platform": {"os": "linux", "architecture": "arm", "variant": "v7"}},
+        {"mediaType": OCI_MANIFEST, "digest": EMPTY, "platform": {"os": "unknown", "architecture": "unknown"}},
+        {"mediaType": OCI_MANIFEST, "digest": EMPTY, "platform": {}},
+        {},
+        None,
+        "text",
+    ]
+    children = manifest({"manifests": items}, OCI_INDEX).children
+    assert [child.platform for child in children] == ["linux/amd64", "linux/arm/v7", "unknown/unknown", "", None]
+    assert [child.size for child in children] == [5, -1, -1, -1, -1]
+    assert children[4] == Descriptor("", "", -1, None)
+
+
+@pytest.mark.parametrize(
+    ("content", "config"),
+    [
+        ({"config": {"mediaType": "m", "digest": EMPTY, "size": 2}}, Descriptor("m", EMPTY, 2)),
+        ({"config": {"mediaType": "m"}}, None),
+        ({"config": None}, None),
+        ({"config": "x"}, None),
+        ({}, None),
+        ([], None),
+        (b"no json", None),
+        (b"\xff", None),
+    ],
+)
+def test_config(content: t.Any, config: Descriptor | None) -> None:
+    assert manifest(content).config == config
+
+
+@pytest.mark.parametrize(
+    ("content", "annotations"),
+    [({"annotations": {"a": "b"}}, {"a": "b"}), ({"annotations": None}, {}), ({"annotations": []}, {}), ({}, {}), (b"", {}), (b"[1]", {})],
+)
+def test_annotations(content: t.Any, annotations: dict[str, str]) -> None:
+    assert manifest(content).annotations == annotations
+    assert not manifest(content).is_tombstone
+
+
+def test_a_manifest_is_its_bytes() -> None:
+    raw = b'{ "config" :\n{} }'
+    found = manifest(raw)
+    assert found.content == raw
+    assert found.digest == "sha256:" + hashlib.sha256(raw).hexdigest()
+    assert "config" not in repr(found)
+
+
+def test_a_tombstone() -> None:
+    stone = tombstone("nonce", NOW)
+    assert stone.is_tombstone
+    assert (stone.media_type, stone.digest) == (OCI_MANIFEST, digest_of(stone.content))
+    assert stone.json["schemaVersion"] == 2
+    assert stone.json["mediaType"] == OCI_MANIFEST  # ECR wants it
+    assert stone.json["config"] == {"mediaType": EMPTY_MEDIA_TYPE, "digest": EMPTY, "size": 2}
+    assert stone.json["layers"] == [stone.json["config"]]
+    assert EMPTY_JSON == b"{}"
+    assert stone.annotations[CREATED] == "2026-11-21T10:30:15Z"
+    assert parse_time(stone.annotations[CREATED]) == NOW.replace(microsecond=0).timestamp()
+
+
+def test_no_two_tombstones_are_alike() -> None:
+    assert tombstone("a", NOW).digest != tombstone("b", NOW).digest
+    assert tombstone("a", NOW) == tombstone("a", NOW)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+)
+_DESCRIPTORS = (
+    st.fixed_dictionaries({}, optional={"mediaType": _JSON, "digest": _JSON, "platform": _JSON, "size": st.none() | st.integers(0, 9)}) | st.integers()
+)
+_MANIFESTS = st.fixed_dictionaries(
+    {}, optional={"manifests": st.none() | st.lists(_DESCRIPTORS, max_size=3), "config": _DESCRIPTORS | _JSON, "annotations": _JSON}
+)
+
+
+def look_at_everything(found: Manifest) -> None:
+    assert isinstance(found.json, dict)
+    assert isinstance(found.annotations, dict)
+    assert isinstance(found.is_tombstone, bool)
+    for descriptor in [*found.children, *([found.config] if found.config else [])]:
+        assert isinstance(descriptor.digest, str)
+        assert isinstance(descriptor.media_type, str)
+        assert isinstance(descriptor.size, int)
+
+
+@given(
+    st.binary() | _JSON.map(lambda value: json.dumps(value).encode()) | _MANIFESTS.map(lambda value: json.dumps(value).encode()),
+    st.sampled_from([OCI_INDEX, OCI_MANIFEST]),
+)
+def test_any_content_can_be_looked_at(content: bytes, media_type: str) -> None:
+    look_at_everything(Manifest(media_type, content, digest_of(content)))
+    assert is_digest(digest_of(content))
+
+
+@pytest.mark.parametrize(
+    "content", [{"manifests": 5}, {"manifests": [{"size": "many"}]}, {"manifests": [{"size": [1]}]}, {"config": {"digest": "x", "size": "many"}}]
+)
+def test_content_of_wrong_types_can_be_looked_at(content: t.Any) -> None:
+    look_at_everything(manifest(content, OCI_INDEX))
