@@ -11,6 +11,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import tempfile
 import threading
 import time
 import typing as t
@@ -233,18 +234,14 @@ def test_ensure_container_command_does_nothing_where_it_is_there(ansible: Ansibl
 
 def test_ensure_container_command_installs_what_is_missing(newest: Ansible) -> None:
     # A PATH on which there is all but podman, so that it counts as missing; apt then finds its package in place.
-    programs = newest.directory / "programs"
-    programs.mkdir()
-    for path in pathlib.Path("/usr/bin").iterdir():
-        if path.name != "podman":
-            (programs / path.name).symlink_to(path)
-    play = [
-        {
-            "hosts": "localhost",
-            "gather_facts": False,
-            "environment": {"PATH": f"{programs}:/usr/sbin:/sbin"},
-            "roles": ["gating.containers.ensure_container_command"],
-        }
-    ]
-    run = newest.play(playbook=play).check()
-    assert (run.recap["skipped"], run.recap["changed"]) == (0, 0)
+    # apt drops its privileges, and cannot look into pytest's own directories.
+    with tempfile.TemporaryDirectory() as programs:
+        pathlib.Path(programs).chmod(0o755)
+        for path in pathlib.Path("/usr/bin").iterdir():
+            if path.name != "podman":
+                (pathlib.Path(programs) / path.name).symlink_to(path)
+        del newest.environment["TMPDIR"]
+        play = play_of("ensure_container_command")
+        play[0]["environment"] = {"PATH": f"{programs}:/usr/sbin:/sbin"}
+        run = newest.play(playbook=play).check()
+        assert (run.recap["skipped"], run.recap["changed"]) == (0, 0)
