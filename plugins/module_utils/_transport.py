@@ -184,7 +184,8 @@ class Transport:
                     response = self._once(method, url, authorization, headers, params, data)
                 if not is_passing(response.status_code):
                     return response
-            except requests.exceptions.RequestException as exc:
+            # ValueError and urllib3's own: a malformed URL to which the request was redirected.
+            except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, ValueError) as exc:
                 failure = exc
                 if _is_final(exc):
                     raise RegistryError(f"{what}: {_reason(exc)}") from None
@@ -233,7 +234,9 @@ def _is_final(exc: Exception) -> bool:
         requests.exceptions.TooManyRedirects,
         requests.exceptions.InvalidHeader,
     )
-    return isinstance(exc, final) or (isinstance(exc, requests.exceptions.SSLError) and any(text in str(exc) for text in _FINAL_TLS))
+    if isinstance(exc, requests.exceptions.SSLError):
+        return any(text in str(exc) for text in _FINAL_TLS)
+    return isinstance(exc, final) or not isinstance(exc, requests.exceptions.RequestException)
 
 
 def _reason(exc: t.Any) -> str:
@@ -248,6 +251,8 @@ def _reason(exc: t.Any) -> str:
         return "no answer in time: raise timeout"
     if isinstance(exc, requests.exceptions.TooManyRedirects):
         return "too many redirects"
+    if not isinstance(exc, requests.exceptions.RequestException):
+        return "it was redirected to a malformed URL: see the registry's log"
     if isinstance(exc, (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError)):
         cause: t.Any = exc.args[0] if exc.args else exc
         cause = getattr(cause, "reason", cause)

@@ -53,7 +53,7 @@ def source(tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path / "src"
 
 
-def variables(name: str, source: pathlib.Path, credentials: t.Any, zuul: t.Any = ZUUL, **more: t.Any) -> dict[str, t.Any]:
+def variables(name: str, source: pathlib.Path, credentials: t.Any, **more: t.Any) -> dict[str, t.Any]:
     images = [
         {
             "context": "one",
@@ -64,7 +64,7 @@ def variables(name: str, source: pathlib.Path, credentials: t.Any, zuul: t.Any =
         },
         {"context": "two", "repository": f"{name}/acme/two", "target": "small"},
     ]
-    return {"zuul": zuul, "zuul_work_dir": str(source), "container_images": images, "container_registry_credentials": credentials, **more}
+    return {"zuul": ZUUL, "zuul_work_dir": str(source), "container_images": images, "container_registry_credentials": credentials, **more}
 
 
 def labels_of(api: Api, path: str, tag: str) -> dict[str, str]:
@@ -110,7 +110,7 @@ def test_build_upload_promote(ansible: Ansible, registry: Server, podman: t.Any,
 
 def test_release_without_zuul_by_playbooks(newest: Ansible, registry: Server, podman: t.Any, source: pathlib.Path) -> None:
     newest.environment.update(podman)
-    given = variables(registry.name, source, registry.credentials(), zuul={}, upload_container_image_promote=False)
+    given = variables(registry.name, source, registry.credentials(), upload_container_image_promote=False)
     del given["zuul"]
     for name in ("build", "upload"):
         newest.play(playbook=f"gating.containers.{name}", variables=given).check()

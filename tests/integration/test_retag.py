@@ -83,7 +83,10 @@ def test_201_that_moves_nothing_is_a_failure(registry: Server, proxy_to: t.Calla
     registry.api.index("app", ["rc"])
     registry.api.index("app", ["latest", "stuck"], text="old")
     before = registry.api.state("app")
-    rule = lambda method, path, body: Answer(201) if method == "PUT" and path.endswith("/stuck") else None  # noqa: E731
+
+    def rule(method: str, path: str, body: bytes) -> Answer | None:
+        return Answer(201) if method == "PUT" and path.endswith("/stuck") else None
+
     error = failing(registry, proxy_to(registry, rule).name)
     assert f"but the tag names {before['app:stuck']}" in str(error)
     assert registry.api.state("app") == before
@@ -180,7 +183,10 @@ def test_the_module(ansible: Ansible, registry: Server) -> None:
 def test_a_secret_in_the_registrys_own_words(registry: Server, proxy_to: t.Callable[..., Proxy]) -> None:
     registry.api.index("app", ["rc"], created=ago(60))
     words = f"user publisher with {registry.password} may not do this"
-    rule = lambda method, path, body: Answer(403, json.dumps({"errors": [{"code": "DENIED", "message": words}]}).encode()) if method == "PUT" else None  # noqa: E731
+
+    def rule(method: str, path: str, body: bytes) -> Answer | None:
+        return Answer(403, json.dumps({"errors": [{"code": "DENIED", "message": words}]}).encode()) if method == "PUT" else None
+
     proxy = proxy_to(registry, rule)
     with pytest.raises(ContainersError) as caught:
         run(registry, proxy.name, [image(proxy.name, "rc", "latest")])

@@ -573,7 +573,7 @@ def test_put_a_blob_where_the_mount_is_refused(make: t.Any, status: int) -> None
     one.server.on("POST", UPLOADS, 202, b"", {"Location": "/up/1"})
     one.server.on("PUT", "/up/1", 204)
     assert one.it.put_blob(one.repository, b"other") == OTHER
-    assert [str(request).split("?")[0] for request in one.server.requests[1:]] == [f"POST {UPLOADS}", f"POST {UPLOADS}", "PUT /up/1"]
+    assert [str(request).partition("?")[0] for request in one.server.requests[1:]] == [f"POST {UPLOADS}", f"POST {UPLOADS}", "PUT /up/1"]
 
 
 def test_put_a_blob_to_a_storage_elsewhere(make: t.Any, http_server: t.Any) -> None:

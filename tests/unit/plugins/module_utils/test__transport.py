@@ -318,8 +318,16 @@ def test_retries_and_redirects_are_counted(http_server: t.Any, make: t.Any) -> N
     ],
 )
 def test_same_origin(one: str, other: str, same: bool) -> None:
-    assert same_origin(one, other) is same
-    assert same_origin(other, one) is same
+    assert [same_origin(*pair) for pair in ((one, other), (other, one))] == [same, same]
+
+
+@pytest.mark.parametrize("url", ["http://a:99999/x", "http://a:port/x", "http://[::1/x"])
+def test_a_redirect_to_no_url(http_server: t.Any, make: t.Any, pauses: list[float], url: str) -> None:
+    server = http_server()
+    server.on("GET", "/a", 307, "", {"Location": url})
+    with pytest.raises(RegistryError, match="^GET it: (it was redirected to a malformed URL|InvalidURL)"):
+        make().get(f"{server.url}/a")
+    assert pauses == []
 
 
 # -- what must not be sent ---------------------------------------------------------------------------------------------------
