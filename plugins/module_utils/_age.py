@@ -65,7 +65,7 @@ def created(registry: Registry, repository: Reference, manifest: Manifest) -> fl
     if annotated is not None:
         return annotated
     newest = None
-    for child in manifest.children:
+    for child in manifest.images:
         image = registry.manifest(repository.with_digest(child.digest))
         moment = image and created(registry, repository, image)
         if not moment:

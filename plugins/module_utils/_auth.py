@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import ipaddress
+import json
 import re
 import socket
 import threading
@@ -27,6 +28,7 @@ from ansible_collections.gating.containers.plugins.module_utils._credentials imp
 )
 from ansible_collections.gating.containers.plugins.module_utils._errors import (
     RegistryError,
+    registry_message,
 )
 
 _CLIENT_ID = "gating.containers"
@@ -34,8 +36,8 @@ _DEFAULT_LIFETIME = 60.0  # seconds, where the server does not say ("Token Authe
 _MARGIN = 10.0  # seconds before its end at which a token is renewed
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_SCHEME = re.compile(rf"\s*,*\s*({_TOKEN})(?:\s+|\s*(?=,|$))")
-_PARAMETER = re.compile(rf"\s*,*\s*({_TOKEN})\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s,\"]*))\s*(?=,|$)")
+_SCHEME = re.compile(rf"[\s,]*({_TOKEN})(?:\s+|\s*(?=,|$))")
+_PARAMETER = re.compile(rf"[\s,]*({_TOKEN})\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s,\"]*))\s*(?=,|$)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,10 +124,11 @@ class Authenticator:
         self._logins: dict[str, Login | None] = {}
         self._secrets: set[str] = set()
 
-    @property
-    def secrets(self) -> frozenset[str]:
-        """Everything that was sent as an authorization and must be in no message."""
-        return frozenset(self._secrets)
+    def clean(self, text: str) -> str:
+        """Take everything that was sent as an authorization out of a text, such as a registry's own words."""
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            text = text.replace(secret, "********")
+        return text
 
     def learn(self, header: str) -> bool:
         """Remember how the registry wants to be asked, from a ``WWW-Authenticate`` header; false if it says nothing usable."""
@@ -255,7 +258,9 @@ class Authenticator:
             raise RegistryError(f"{self._registry}: it names the token server {realm!r}, an address of this machine, to which no login is sent")
 
     def _refused(self, response: t.Any, repository: str, login: Login | None) -> RegistryError:
-        status = response.status_code if response is not None else None
+        status = response.status_code
+        code, message = registry_message(response, self.clean)
+        said = f"{status}" + (f" {code}" if code else "") + (f" {json.dumps(message, ensure_ascii=False)}" if message else "")
         who = f"the login {login.username!r}" if login and login.username else "the login" if login else "an anonymous request"
         if status in (401, 403):
             advice = "check username and password" if login else "give a login"
@@ -264,9 +269,9 @@ class Authenticator:
         else:
             advice = "try later, or look at the registry's log"
         return RegistryError(
-            f"{self._registry}/{repository}: its token server answered {status} to {who}: {advice} for {self._registry} in container_registry_credentials",
+            f"{self._registry}/{repository}: its token server answered {said} to {who}: {advice} for {self._registry} in container_registry_credentials",
             status,
-            "UNAUTHORIZED",
+            code or "UNAUTHORIZED",
         )
 
 

@@ -18,6 +18,7 @@ from ansible_collections.gating.containers.plugins.module_utils._errors import (
 )
 from ansible_collections.gating.containers.plugins.module_utils._reference import (
     Reference,
+    normal_registry,
     split_registry,
 )
 
@@ -88,11 +89,13 @@ class Credentials:
                     f"container_registry_credentials[{registry}]: Ansible renders no templates in keys: write the whole dictionary as one template"
                 )
             split_registry(registry)
-            self._entries[_normal(registry)] = _parse_entry(registry, entry)
+            if normal_registry(registry) in self._entries:
+                raise InputError(f"container_registry_credentials has two entries for {normal_registry(registry)}: keep one")
+            self._entries[normal_registry(registry)] = _parse_entry(registry, entry)
 
     def access(self, registry: str) -> Access:
         """The entry of a registry, or one that holds nothing but its name."""
-        return self._entries.get(_normal(registry)) or Access(_normal(registry))
+        return self._entries.get(normal_registry(registry)) or Access(normal_registry(registry))
 
     def check_target(self, repository: Reference) -> None:
         """Refuse a repository that must not be written to.
@@ -101,7 +104,7 @@ class Credentials:
         """
         if not self._entries:
             return
-        access = self._entries.get(_normal(repository.registry))
+        access = self._entries.get(normal_registry(repository.registry))
         if access is None:
             raise InputError(
                 f"{repository.name}: container_registry_credentials has no entry for {repository.registry} (it has {', '.join(sorted(self._entries))}): add one"
@@ -121,11 +124,6 @@ def secrets_of(entries: t.Any) -> set[str]:
             if isinstance(entry, t.Mapping):
                 found.update(str(entry[key]) for key in SECRET_KEYS if entry.get(key))
     return found
-
-
-def _normal(registry: str) -> str:
-    registry = registry.lower()
-    return "docker.io" if registry in ("index.docker.io", "registry-1.docker.io") else registry
 
 
 def _parse_entry(registry: str, entry: t.Any) -> Access:
@@ -153,7 +151,7 @@ def _parse_entry(registry: str, entry: t.Any) -> Access:
     except (re.error, OverflowError, RecursionError) as exc:
         raise InputError(f"{where}: repository is no regular expression: {exc}") from None
     return Access(
-        registry=_normal(registry),
+        registry=normal_registry(registry),
         login=Login(text["username"], text["password"]) if text["username"] else None,
         permitted=permitted,
         scheme=text["scheme"] or None,

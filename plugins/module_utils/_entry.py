@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import traceback
 import typing as t
 
 from ansible.module_utils.basic import (
@@ -89,6 +90,10 @@ def execute(entry: Entry, params: t.Mapping[str, t.Any], check_mode: bool) -> di
         result = entry.run(params, check_mode)
     except ContainersError as exc:
         result = {"changed": False, **exc.result, "failed": True, "msg": str(exc)}
+    except Exception as exc:
+        # A bug. What Ansible would print of it is not free of secrets.
+        message = f"gating.containers has a bug, please report it: {type(exc).__name__}: {exc}"
+        result = {"changed": False, "failed": True, "msg": message, "exception": traceback.format_exc()}
     return t.cast("dict[str, t.Any]", remove_values(result, secrets))
 
 

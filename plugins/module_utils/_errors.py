@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 
@@ -40,3 +41,24 @@ class RegistryError(ContainersError):
         super().__init__(message)
         self.status = status
         self.code = code
+
+
+def registry_message(response: t.Any, clean: t.Callable[[str], str]) -> tuple[str, str]:
+    """Code and message of an answer (distribution-spec, "Error Codes"); of any other answer the beginning of its text.
+
+    :param clean: takes secrets out of a text; it must see the text whole.
+    """
+    try:
+        errors = response.json()["errors"]
+        code = str(errors[0].get("code") or "")
+        message = str(errors[0].get("message") or "")
+        detail = errors[0].get("detail")
+        if isinstance(detail, str) and detail and detail != message:
+            message = f"{message}: {detail}"
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        # Servers in front of registries answer in HTML.
+        code = ""
+        message = "" if response.request.method == "HEAD" else re.sub(r"<[^>]*>", " ", clean(response.text))
+    # A code is a word in capitals; what is none is not taken for one.
+    code = code if re.fullmatch(r"[A-Za-z0-9_]{1,64}", clean(code)) else ""
+    return code, re.sub(r"\s+", " ", clean(message)).strip()[:300]

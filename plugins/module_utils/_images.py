@@ -18,6 +18,7 @@ from ansible_collections.gating.containers.plugins.module_utils._errors import (
 from ansible_collections.gating.containers.plugins.module_utils._reference import (
     Reference,
     check_tag,
+    normal_registry,
 )
 
 
@@ -105,7 +106,7 @@ def _parse_image(where: str, item: t.Any, prefix: str) -> Image:
             near = difflib.get_close_matches(str(key), _KEYS, 1)
             raise InputError(f"{where} has an unknown key {key!r}" + (f": is it {near[0]!r}?" if near else f": it may have {', '.join(_KEYS)}"))
     registry = item.get("registry")
-    if registry and Reference.parse(f"{registry}/x/y").registry != repository.registry:
+    if registry and normal_registry(str(registry)) != repository.registry:
         raise InputError(f"{where} is not in its registry {registry!r}: repository begins with the registry's name")
     tags = _list(where, item, "tags") if item.get("tags") is not None else ["latest"]
     if not tags:

@@ -91,6 +91,11 @@ class Manifest:
         return [_descriptor(item) for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
     @property
+    def images(self) -> list[Descriptor]:
+        """The images of an index: its children without the attestations of BuildKit, which are of an unknown platform."""
+        return [child for child in self.children if child.platform != "unknown/unknown"]
+
+    @property
     def config(self) -> Descriptor | None:
         """The config blob of an image."""
         config = self.json.get("config")

@@ -177,15 +177,14 @@ def has_change(registry: Registry, repository: Reference, manifest: Manifest, ch
     :raises RegistryError: a part of the image could not be read.
     """
     if not manifest.is_index:
-        labels = (image_config(registry, repository, manifest).get("config") or {}).get("Labels") or {}
-        return labels.get(CHANGE_LABEL) == change
-    # An attestation of BuildKit's is listed as a child of an unknown platform; it is no image and has no labels.
-    children = [child for child in manifest.children if child.platform != "unknown/unknown"]
-    for child in children:
+        settings = image_config(registry, repository, manifest).get("config")
+        labels = settings.get("Labels") if isinstance(settings, dict) else None
+        return isinstance(labels, dict) and labels.get(CHANGE_LABEL) == change
+    for child in manifest.images:
         image = registry.manifest(repository.with_digest(child.digest))
         if image is None or not has_change(registry, repository, image, change):
             return False
-    return bool(children)
+    return bool(manifest.images)
 
 
 def _run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:

@@ -96,7 +96,7 @@ class Reference:
                 f"{text!r} has a malformed repository {repository!r}: it is made of lower-case letters and digits,"
                 " single '.', '_', '__' or dashes between them, and '/', 255 characters at most"
             )
-        registry = registry.lower()
+        registry = normal_registry(registry)
         if registry == "docker.io" and "/" not in repository:
             repository = f"library/{repository}"
         return cls(registry, repository, tag or None, digest or None)
@@ -127,6 +127,12 @@ class Reference:
 
     def __str__(self) -> str:
         return self.name + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
+
+
+def normal_registry(registry: str) -> str:
+    """The one name of a registry: in lower case, and ``docker.io`` for each of Docker Hub's."""
+    registry = registry.lower()
+    return "docker.io" if registry in ("index.docker.io", "registry-1.docker.io") else registry
 
 
 def _names_registry(text: str) -> bool:

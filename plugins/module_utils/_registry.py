@@ -24,6 +24,7 @@ from ansible_collections.gating.containers.plugins.module_utils._credentials imp
 )
 from ansible_collections.gating.containers.plugins.module_utils._errors import (
     RegistryError,
+    registry_message,
 )
 from ansible_collections.gating.containers.plugins.module_utils._logins import (
     find_login,
@@ -94,6 +95,8 @@ class Registry:
         if not is_digest(digest):
             manifest = self.manifest(image)
             return manifest and Descriptor(manifest.media_type, manifest.digest, len(manifest.content))
+        if image.digest and image.digest.split(":", 1)[0] == digest.split(":", 1)[0] and image.digest != digest:
+            raise RegistryError(f"HEAD manifest of {image}: the registry answered {digest}: it is damaged")
         size = response.headers.get("Content-Length") or ""
         return Descriptor(_media_type(response), digest, int(size) if size.isdecimal() else -1)
 
@@ -138,6 +141,8 @@ class Registry:
         return response.status_code, error.code, error
 
     def _manifest_request(self, method: str, image: Reference, manifest: Manifest | None = None) -> t.Any:
+        if image.digest:
+            _check_digest(image.digest, f"{method} manifest of {image.name}")
         headers = {}
         if method in ("GET", "HEAD"):
             headers["Accept"] = ACCEPT
@@ -206,30 +211,34 @@ class Registry:
         :raises RegistryError: it is not there, or damaged.
         """
         what = f"GET blob {digest} of {repository.name}"
+        _check_digest(digest, what)
         response = self._request("GET", repository.repository, f"{repository.repository}/blobs/{digest}", what=what)
         self._expect(response, what, 200)
         if digest_of(response.content, digest.split(":", 1)[0]) != digest:
             raise RegistryError(f"{what}: its content is damaged or was changed on the way")
         return t.cast(bytes, response.content)
 
-    def put_blob(self, repository: Reference, content: bytes) -> str:
+    def put_blob(self, repository: Reference, content: bytes, source: Reference | None = None) -> str:
         """Store a small blob, unless the repository has it, and return its digest.
 
-        Mounting it from the repository itself asks whether it is there and begins the upload in one request
-        (distribution-spec, "Mounting a blob from another repository").
+        To mount it (distribution-spec, "Mounting a blob from another repository") asks whether it is there and begins
+        the upload in one request.
 
+        :param source: a repository of this registry that may have it; without, it is mounted from the repository itself.
         :raises RegistryError: it was not accepted.
         """
         digest = digest_of(content)
         what = f"POST blob of {repository.name}"
         uploads = f"{repository.repository}/blobs/uploads/"
-        query = urllib.parse.urlencode({"mount": digest, "from": repository.repository})
+        query = urllib.parse.urlencode({"mount": digest, "from": (source or repository).repository})
         response = self._request("POST", repository.repository, f"{uploads}?{query}", what=what)
         if response.status_code == 201:
             return digest
         if response.status_code != 202:
             response = self._request("POST", repository.repository, uploads, what=what)
         self._expect(response, what, 202)
+        if not response.headers.get("Location"):
+            raise RegistryError(f"{what}: the registry answered 202 without the URL to upload to: see the registry's log", response.status_code)
         location = _absolute(response, response.headers.get("Location", ""), what)
         location += ("&" if "?" in location else "?") + urllib.parse.urlencode({"digest": digest})
         what = f"PUT blob of {repository.name}"
@@ -304,17 +313,20 @@ class Registry:
 
     def _error(self, response: t.Any, what: str) -> RegistryError:
         """The answer as an error: what was asked, what came back, what to do."""
-        code, message = _registry_message(response, self._clean)
+        code, message = registry_message(response, self._auth.clean if self._auth else str)
         status = response.status_code
         said = f"{status}" + (f" {code}" if code else "") + (f" {json.dumps(message, ensure_ascii=False)}" if message else "")
         advice = _ADVICE.get(status, "the registry is in trouble, try later" if status >= 500 else "see the registry's documentation")
         return RegistryError(f"{what}: {self.name} answered {said}: {advice.format(registry=self.name)}", status, code)
 
-    def _clean(self, text: str) -> str:
-        """A registry's words without anything secret that it may repeat."""
-        for secret in sorted(self._auth.secrets if self._auth else (), key=len, reverse=True):
-            text = text.replace(secret, "********")
-        return text
+
+def _check_digest(digest: str, what: str) -> None:
+    """Refuse what an index or a manifest calls a digest but is none, before it becomes a part of a URL.
+
+    :raises RegistryError: it is none.
+    """
+    if not is_digest(digest):
+        raise RegistryError(f"{what}: {digest[:200]!r} is no digest: the image is damaged")
 
 
 def _media_type(response: t.Any) -> str:
@@ -340,24 +352,3 @@ def _absolute(response: t.Any, link: str, what: str) -> str:
             f"{what}: the registry answered {response.status_code} with a malformed URL: see the registry's log", response.status_code
         ) from None
     return url
-
-
-def _registry_message(response: t.Any, clean: t.Callable[[str], str]) -> tuple[str, str]:
-    """Code and message of an answer (distribution-spec, "Error Codes"); of any other answer the beginning of its text.
-
-    :param clean: takes secrets out of a text; it must see the text whole.
-    """
-    try:
-        errors = response.json()["errors"]
-        code = str(errors[0].get("code") or "")
-        message = str(errors[0].get("message") or "")
-        detail = errors[0].get("detail")
-        if isinstance(detail, str) and detail and detail != message:
-            message = f"{message}: {detail}"
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        # Servers in front of registries answer in HTML.
-        code = ""
-        message = "" if response.request.method == "HEAD" else re.sub(r"<[^>]*>", " ", clean(response.text))
-    # A code is a word in capitals; what is none is not taken for one.
-    code = code if re.fullmatch(r"[A-Za-z0-9_]{1,64}", clean(code)) else ""
-    return code, re.sub(r"\s+", " ", clean(message)).strip()[:300]

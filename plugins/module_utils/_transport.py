@@ -39,8 +39,9 @@ from ansible_collections.gating.containers.plugins.module_utils._retry import (
     is_passing,
 )
 
-# What OpenSSL says of a peer that is not trusted, and of one that speaks no TLS.
-_FINAL_TLS = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "_ALERT_")
+# What OpenSSL says of a peer that speaks no TLS, and of one that is not trusted or does not trust.
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "HTTP_REQUEST")
+_FINAL_TLS = (*_NO_TLS, "CERTIFICATE_VERIFY_FAILED", "_ALERT_", "PEM", "X509")
 _BACKOFF = 0.25  # seconds; the pauses are 0, 2, 4, 8 … times as long
 
 
@@ -66,10 +67,16 @@ class _Session(Session):
             prepared_request.headers.pop("Authorization", None)
 
     def get_redirect_target(self, resp: t.Any) -> str | None:
+        target = t.cast("str | None", super().get_redirect_target(resp))
+        if target is None or resp.request.method in ("GET", "HEAD"):
+            return target
         # requests would make a GET of a PUT or DELETE, and its 200 would pass for success (RFC 9110, 15.4).
-        if resp.request.method not in ("GET", "HEAD") and resp.status_code not in (307, 308):
+        if resp.status_code not in (307, 308):
             return None
-        return t.cast("str | None", super().get_redirect_target(resp))
+        # The form of a token request holds a login.
+        if resp.request.method == "POST" and not same_origin(requests.compat.urljoin(resp.url, target), resp.url):
+            return None
+        return target
 
 
 def same_origin(one: str, other: str) -> bool:
@@ -244,7 +251,9 @@ def _reason(exc: t.Any) -> str:
     if isinstance(exc, requests.exceptions.SSLError):
         if "CERTIFICATE_VERIFY_FAILED" in str(exc):
             return "its TLS certificate is not trusted: give the registry's ca_cert in container_registry_credentials"
-        return "no TLS connection: if the registry speaks plain HTTP, set scheme to http in container_registry_credentials"
+        if any(text in str(exc) for text in _NO_TLS):
+            return "no TLS connection: if the registry speaks plain HTTP, set scheme to http in container_registry_credentials"
+        return "no TLS connection: check ca_cert, client_cert and client_key in container_registry_credentials"
     if isinstance(exc, requests.exceptions.ConnectTimeout):
         return "no connection in time: check the registry's name and port, or raise timeout"
     if isinstance(exc, requests.exceptions.Timeout):

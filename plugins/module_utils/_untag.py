@@ -160,7 +160,7 @@ class Remover:
         self._registry = registry
         self._lock = threading.Lock()
         self._deletes_tags: bool | None = None
-        self._proof: bool | RegistryError | None = None
+        self._proof: Reference | RegistryError | None = None
 
     def remove(self, repository: Reference, tags: t.Mapping[str, str]) -> list[Removal]:
         """Remove tags of one repository.
@@ -211,8 +211,9 @@ class Remover:
         """Remove tags by a tombstone. One serves all tags of a repository."""
         registry = self._client.registry(repository)
         try:
-            self._prove(repository)
-            registry.put_blob(repository, EMPTY_JSON)
+            proved_in = self._prove(repository)
+            if proved_in != repository:
+                registry.put_blob(repository, EMPTY_JSON, proved_in)
         except RegistryError as exc:
             return dict.fromkeys(tags, exc)
         stone = _new_tombstone()
@@ -250,9 +251,10 @@ class Remover:
         except RegistryError as exc:
             raise RegistryError(f"{image}: names an empty tombstone, and is to be put back on {digest} by hand ({exc}), after {why}") from None
 
-    def _prove(self, repository: Reference) -> None:
+    def _prove(self, repository: Reference) -> Reference:
         """Prove once that the registry deletes a manifest by its digest, on one that no tag names.
 
+        :returns: the repository in which it was proved, which has the tombstones' blob.
         :raises RegistryError: it does not.
         """
         with self._lock:
@@ -263,8 +265,9 @@ class Remover:
                     self._proof = exc
             if isinstance(self._proof, RegistryError):
                 raise self._proof
+            return self._proof
 
-    def _try_proof(self, repository: Reference) -> bool:
+    def _try_proof(self, repository: Reference) -> Reference:
         registry = self._client.registry(repository)
         registry.put_blob(repository, EMPTY_JSON)
         stone = _new_tombstone()
@@ -275,7 +278,7 @@ class Remover:
             raise RegistryError(f"{self._registry} deletes neither tags nor manifests, allow it there, or remove no tags: {error}", status, error.code)
         if registry.resolve(image) is not None:
             raise RegistryError(f"{self._registry} answered {status} to DELETE manifest of {image} but still has it: it cannot remove tags, use its own tools")
-        return True
+        return repository
 
 
 def _attempt_delete(registry: t.Any, image: Reference) -> tuple[int | None, str, RegistryError]:

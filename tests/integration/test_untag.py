@@ -117,6 +117,8 @@ def test_requests_of_the_tombstones(registry: Server, proxy_to: t.Callable[..., 
     # One by tag, which is refused; one to prove that it works by digest; one for the two tags of each repository.
     assert [request.status for request in deletes] == [400, 202, 202, 202, 202]
     assert len({request.path for request in deletes}) == 5
+    # The tombstones' only blob is sent once, the other repositories mount it.
+    assert len([request for request in proxy.requests if request.method == "PUT" and "/blobs/" in request.path]) == 1
 
 
 def test_no_tag_is_touched_before_it_is_proved_that_deleting_works(registry: Server, proxy_to: t.Callable[..., Proxy]) -> None:

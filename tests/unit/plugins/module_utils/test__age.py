@@ -249,3 +249,14 @@ def test_image_config() -> None:
     images = Images()
     assert image_config(t.cast("t.Any", images), REPOSITORY, images.image({"config": {"Labels": {"a": "b"}}})) == {"config": {"Labels": {"a": "b"}}}
     assert image_config(t.cast("t.Any", images), REPOSITORY, images.put({}, None, OCI_MANIFEST)) == {}
+
+
+def test_an_attestation_beside_the_images_has_no_say() -> None:
+    images = Images()
+    image, attestation = images.image({"created": at(3)}), images.image({})
+    items = [
+        {"mediaType": image.media_type, "digest": image.digest, "platform": {"os": "linux", "architecture": "amd64"}},
+        {"mediaType": attestation.media_type, "digest": attestation.digest, "platform": {"os": "unknown", "architecture": "unknown"}},
+    ]
+    index = images.put({"manifests": items}, None, OCI_INDEX)
+    assert created_of(images, index) == created_of(images, image) is not None

@@ -246,3 +246,8 @@ def test_no_error_ever_shows_a_secret(key: str, value: t.Any, rest: dict[str, t.
             assert SECRET not in str(exc)
         if isinstance(secret, str):
             assert SECRET in secrets_of({"quay.io": entry})
+
+
+def test_two_entries_for_one_registry() -> None:
+    with pytest.raises(InputError, match="two entries for docker.io"):
+        Credentials({"docker.io": {}, "index.docker.io": {}})

@@ -190,3 +190,13 @@ def test_a_module_prints_no_secret_and_hides_nothing_else(module: t.Any, failing
     assert code == int(failing)
     assert result["msg"] == f"https://quay.io/example and {HIDDEN}"
     assert SECRET not in printed.replace(json.dumps(credentials), "")
+
+
+def test_a_bug_shows_no_secret_either() -> None:
+    def run(params: t.Any, check_mode: bool) -> dict[str, t.Any]:
+        raise KeyError(f"of {SECRET}")
+
+    result = execute(Entry({}, run), {"credentials": {"quay.io": {"password": SECRET}}}, False)
+    assert result["failed"] is True
+    assert f"has a bug, please report it: KeyError: 'of {HIDDEN}'" in result["msg"]
+    assert SECRET not in result["exception"]

@@ -265,3 +265,8 @@ def test_any_text_is_a_reference_or_an_input_error(text: object) -> None:
     split_registry(reference.registry)
     assert re.fullmatch("[a-z0-9._/-]+", reference.repository)
     assert ".." not in reference.repository
+
+
+@pytest.mark.parametrize("registry", ["docker.io", "index.docker.io", "registry-1.docker.io", "DOCKER.io"])
+def test_docker_hub_has_one_name(registry: str) -> None:
+    assert str(Reference.parse(f"{registry}/busybox:1")) == "docker.io/library/busybox:1"

@@ -827,3 +827,25 @@ def test_where_a_registry_is_looked_for(access: Access, asked: list[str]) -> Non
     with pytest.raises(RegistryError, match="^failed$"):
         Registry(access, t.cast("Transport", fake), ("pull",)).resolve(Reference(access.registry, "a", "b"))
     assert fake.asked == [f"GET {url}/v2/" for url in asked]
+
+
+def test_resolve_of_another_digest(make: t.Any) -> None:
+    one = make()
+    image = one.repository.with_digest(DIGEST)
+    one.server.on("HEAD", f"/v2/a/b/manifests/{DIGEST}", 200, RAW, {**SERVED, "Docker-Content-Digest": "sha256:" + "1" * 64})
+    with pytest.raises(RegistryError, match="it is damaged"):
+        one.it.resolve(image)
+
+
+@pytest.mark.parametrize("digest", ["../../x", "sha256:1", ""])
+def test_a_digest_that_is_none_becomes_no_part_of_a_url(make: t.Any, digest: str) -> None:
+    one = make(ping=None)
+    with pytest.raises(RegistryError, match="is no digest: the image is damaged"):
+        one.it.blob(one.repository, digest)
+
+
+def test_an_upload_without_a_location(make: t.Any) -> None:
+    one = make()
+    one.server.on("POST", mount(), 202)
+    with pytest.raises(RegistryError, match="answered 202 without the URL to upload to"):
+        one.it.put_blob(one.repository, b"other")
