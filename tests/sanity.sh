@@ -10,8 +10,10 @@ trap 'rm -rf "$work"' EXIT
 # ansible-test wants to be below ansible_collections, and takes no link for that.
 copy=$work/ansible_collections/gating/containers
 mkdir -p "$copy"
-git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$copy"
+git ls-files -z --cached --others --exclude-standard | tar --create --null --files-from=- --ignore-failed-read | tar --extract --directory "$copy"
 
+# A HOME of its own, for its virtual environments and because of the next thing.
+export HOME=$PWD/.venv/ansible-test
 # It bootstraps pip by a script that it downloads, unless the script is in its cache: this one asks the standard library.
 cache=${HOME}/.ansible/test/cache
 mkdir -p "$cache"

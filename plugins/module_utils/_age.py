@@ -85,6 +85,6 @@ def image_config(registry: Registry, repository: Reference, manifest: Manifest) 
         return {}
     try:
         content = json.loads(registry.blob(repository, config.digest))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

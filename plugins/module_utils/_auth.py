@@ -214,7 +214,7 @@ class Authenticator:
             content = response.json()
             value = content.get("token") or content.get("access_token")
             lifetime = float(content.get("expires_in") or _DEFAULT_LIFETIME)
-        except (ValueError, AttributeError, TypeError):
+        except (ValueError, AttributeError, TypeError, OverflowError, RecursionError):
             value = None
         if not isinstance(value, str) or not value:
             raise RegistryError(f"{self._registry}/{repository}: the token server {_netloc(realm)} answered 200 without a token: it may not be a token server")

@@ -37,13 +37,16 @@ from ansible_collections.gating.containers.plugins.module_utils._zuul import (
 def containerfile(directory: pathlib.Path, image: Image, default: str) -> str:
     """The containerfile of an image, relative to its context: its own, the one for all images, else as podman chooses.
 
+    One that is named is looked for in the context, then in its ``path``; another one in ``path``, as podman does.
+
     :raises InputError: it is not there.
     """
     named = image.container_filename or default
-    for name in [named] if named else ["Containerfile", "Dockerfile"]:
+    candidates = [named, os.path.join(image.path, named)] if named else [os.path.join(image.path, name) for name in ("Containerfile", "Dockerfile")]
+    for name in candidates:
         if (directory / name).is_file():
-            return name
-    raise InputError(f"{image.repository.name}: there is no {named or 'Containerfile or Dockerfile'} in {directory}")
+            return os.path.normpath(name)
+    raise InputError(f"{image.repository.name}: there is no {named or 'Containerfile or Dockerfile'} in {os.path.normpath(directory / image.path)}")
 
 
 def build_command(command: str, image: Image, filename: str, prefix: str, known_labels: t.Mapping[str, str], iidfile: str) -> list[str]:
@@ -97,7 +100,7 @@ def build(command: str, images: t.Sequence[Image], work_dir: str, filename: str,
     results = []
     for image, directory, file in files:
         names = [str(name) for name in image.names(prefix) + image.names()]
-        before = succeeds([command, "image", "inspect", "--format", "{{.Id}}", *names])
+        before = succeeds([command, "image", "inspect", "--format", "{{.Id}}", *names], env)
         with tempfile.TemporaryDirectory(prefix="gating-containers-") as temporary:
             iidfile = os.path.join(temporary, "iid")
             run(f"build of {image.repository.name}", build_command(command, image, file, prefix, labels(zuul), iidfile), str(directory), env)
@@ -127,7 +130,7 @@ ENTRY = Entry(
         "command": {"type": "str", "default": "podman", "choices": ["podman", "buildah", "docker"]},
         "filename": {"type": "str", "default": ""},
         "prefix": {"type": "str", "required": True},
-        "env": {"type": "dict", "default": {}},
+        "env": {"type": "dict", "default": {}, "no_log": True},
         "zuul": {"type": "dict", "default": {}},
     },
     run=_run,

@@ -25,9 +25,8 @@ def run(what: str, argv: t.Sequence[str], cwd: str | None = None, env: t.Mapping
     :param env: added to the environment.
     :raises ContainersError: it could not be run or failed; the message has its last line, ``result`` all that it printed.
     """
-    environment = {**os.environ, **{name: str(value) for name, value in (env or {}).items()}}
     try:
-        done = subprocess.run(argv, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False)
+        done = subprocess.run(argv, cwd=cwd, env=_environment(env), stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False)
     except FileNotFoundError as exc:
         missing = (
             f"the directory {cwd} is not there" if cwd and exc.filename == cwd else f"{argv[0]} is not installed: include the role ensure_container_command"
@@ -44,10 +43,17 @@ def run(what: str, argv: t.Sequence[str], cwd: str | None = None, env: t.Mapping
     return done.stdout
 
 
-def succeeds(argv: t.Sequence[str]) -> str | None:
-    """What a command printed on standard output, ``None`` if it failed or is not there."""
+def _environment(env: t.Mapping[str, str] | None) -> dict[str, str]:
+    return {**os.environ, **{name: str(value) for name, value in (env or {}).items()}}
+
+
+def succeeds(argv: t.Sequence[str], env: t.Mapping[str, str] | None = None) -> str | None:
+    """What a command printed on standard output, ``None`` if it failed or is not there.
+
+    :param env: added to the environment.
+    """
     try:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False)
+        done = subprocess.run(argv, env=_environment(env), stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False)
     except OSError:
         return None
     return done.stdout if done.returncode == 0 else None

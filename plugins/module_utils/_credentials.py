@@ -117,13 +117,26 @@ class Credentials:
 
 
 def secrets_of(entries: t.Any) -> set[str]:
-    """The secret values in what a user gave as credentials, however malformed the rest is."""
-    found = set()
-    if isinstance(entries, t.Mapping):
-        for entry in entries.values():
-            if isinstance(entry, t.Mapping):
-                found.update(str(entry[key]) for key in SECRET_KEYS if entry.get(key))
+    """The secret values in what a user gave as credentials, however malformed the rest is: all that are not known to be none."""
+    found: set[str] = set()
+    for entry in entries.values() if isinstance(entries, t.Mapping) else [entries]:
+        if isinstance(entry, t.Mapping):
+            for key, value in entry.items():
+                if key not in _KEYS or key in SECRET_KEYS:
+                    found.update(_texts(value))
+        else:
+            found.update(_texts(entry))
     return found
+
+
+def _texts(value: t.Any) -> t.Iterator[str]:
+    if isinstance(value, t.Mapping):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _texts(item)
+    elif value is not None and not isinstance(value, bool) and str(value):
+        yield str(value)
 
 
 def _parse_entry(registry: str, entry: t.Any) -> Access:

@@ -35,6 +35,9 @@ from ansible_collections.gating.containers.plugins.module_utils._transport impor
     REQUESTS_IMPORT_ERROR,
 )
 
+# Values of a build's environment with fewer characters ("1", "chroot") are no secrets, and would be found in every name.
+_SHORT = 8
+
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
@@ -83,7 +86,7 @@ def execute(entry: Entry, params: t.Mapping[str, t.Any], check_mode: bool) -> di
 
     It does not raise: ansible-core would print the exceptions that an error comes from.
     """
-    secrets = secrets_of(params.get("credentials"))
+    secrets = secrets_of(params.get("credentials")) | {str(value) for value in params.get("env", {}).values() if len(str(value)) >= _SHORT}
     if REQUESTS_IMPORT_ERROR is not None:
         return {"failed": True, "msg": missing_required_lib("requests"), "exception": REQUESTS_IMPORT_ERROR}
     try:
@@ -100,10 +103,14 @@ def execute(entry: Entry, params: t.Mapping[str, t.Any], check_mode: bool) -> di
 def run_module(entry: Entry) -> None:
     """Be the module of an operation."""
     module = AnsibleModule(argument_spec=dict(entry.arguments), supports_check_mode=True)
-    # Of the credentials only these values are secret. To hide user names and schemes as well, as no_log does, would
-    # put asterisks into the names of images.
-    module.no_log_values = secrets_of(module.params.get("credentials"))
-    result = execute(entry, module.params, module.check_mode)
+    params = dict(module.params)
+    for name, argument in entry.arguments.items():
+        if argument.get("no_log"):
+            module.params[name] = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
+    # "execute" takes out what is secret. To hide all values of the credentials, as no_log does, would put asterisks in
+    # place of user names and schemes into the names of images.
+    module.no_log_values = set()
+    result = execute(entry, params, module.check_mode)
     if result.pop("failed", False):
         module.fail_json(**result)
     module.exit_json(**result)

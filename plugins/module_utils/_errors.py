@@ -55,7 +55,7 @@ def registry_message(response: t.Any, clean: t.Callable[[str], str]) -> tuple[st
         detail = errors[0].get("detail")
         if isinstance(detail, str) and detail and detail != message:
             message = f"{message}: {detail}"
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         # Servers in front of registries answer in HTML.
         code = ""
         message = "" if response.request.method == "HEAD" else re.sub(r"<[^>]*>", " ", clean(response.text))

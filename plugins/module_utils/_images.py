@@ -96,7 +96,7 @@ def check_method(method: str) -> None:
 
 def _parse_image(where: str, item: t.Any, prefix: str) -> Image:
     if not isinstance(item, t.Mapping):
-        raise InputError(f"{where} is to be a dictionary with repository and context, not {item!r}")
+        raise InputError(f"{where} is to be a dictionary with repository and context, not a {type(item).__name__}")
     if not item.get("repository"):
         raise InputError(f"{where} has no repository")
     repository = Reference.parse_repository(item["repository"])
@@ -134,7 +134,7 @@ def _text(where: str, item: t.Mapping[str, t.Any], key: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise InputError(f"{where}: {key} is to be a text, not {value!r}")
+        raise InputError(f"{where}: {key} is to be a text, not a {type(value).__name__}")
     return str(value)
 
 
@@ -143,7 +143,7 @@ def _list(where: str, item: t.Mapping[str, t.Any], key: str) -> list[t.Any]:
     if value is None:
         return []
     if not isinstance(value, (list, tuple)):
-        raise InputError(f"{where}: {key} is to be a list, not {value!r}")
+        raise InputError(f"{where}: {key} is to be a list, not a {type(value).__name__}")
     return list(value)
 
 
@@ -151,7 +151,7 @@ def _texts(where: str, item: t.Mapping[str, t.Any], key: str) -> list[str]:
     values = _list(where, item, key)
     for value in values:
         if not isinstance(value, str):
-            raise InputError(f"{where}: {key} is to be a list of texts: put {value!r} in quotes")
+            raise InputError(f"{where}: {key} is to be a list of texts, not of {type(value).__name__}: put it in quotes")
     return [str(value) for value in values]
 
 
@@ -159,5 +159,5 @@ def _pairs(where: str, item: t.Mapping[str, t.Any], key: str) -> tuple[str, ...]
     values = _texts(where, item, key)
     for value in values:
         if not value.partition("=")[0]:
-            raise InputError(f"{where}: {value!r} in {key} is to be NAME=VALUE, or NAME for the value in the environment of the build")
+            raise InputError(f"{where}: an item of {key} has no name: it is to be NAME=VALUE, or NAME for the value in the environment of the build")
     return tuple(values)

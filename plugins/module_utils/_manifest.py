@@ -75,7 +75,7 @@ class Manifest:
         """The parsed content, an empty dict if it is no JSON object."""
         try:
             content = json.loads(self.content)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return content if isinstance(content, dict) else {}
 

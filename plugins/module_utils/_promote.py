@@ -58,6 +58,7 @@ from ansible_collections.gating.containers.plugins.module_utils._retag import (
 from ansible_collections.gating.containers.plugins.module_utils._untag import (
     Removal,
     Selection,
+    cannot_remove,
     check_removed,
     remove,
     select,
@@ -70,7 +71,8 @@ from ansible_collections.gating.containers.plugins.module_utils._zuul import (
     change_of,
 )
 
-_CHANGE_TAG = r"change_[0-9]+_"
+# Of whatever change, but no other prefix: "release_" or "v" are the beginnings of published tags too.
+_CHANGE_TAG = re.compile(r"^change_[0-9]+_")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,8 +107,13 @@ def promote(
     :param change: the change that is promoted, empty if there is none.
     :param cleanup: whether temporary tags are removed.
     :param cleanup_age: seconds after which a temporary tag of whatever change is a leaked one.
+    :raises InputError: temporary tags are to be removed from a registry where that is not possible.
     :raises RegistryError: a tag could not be moved, and none was; or a temporary tag of this change could not be removed.
     """
+    for image in images if cleanup else ():
+        reason = cannot_remove(image.repository)
+        if reason:
+            raise InputError(f"{image.repository.name}: its temporary tags could not be removed, {reason}: set promote_container_image_cleanup to false")
     moves = [Move(image.repository, prefix + tag, (tag,)) for image in images for tag in image.tags]
     found = plan(client, moves)
     published = _check_missing(client, found.missing, change)
@@ -117,24 +124,18 @@ def promote(
         return Promotion(targets, [], [])
 
     staged = [Selection(image.repository, tuple(prefix + tag for tag in image.tags)) for image in images]
-    old = re.compile(f"^(?:{_CHANGE_TAG}|{re.escape(prefix)})")
     repositories = dict.fromkeys(image.repository for image in images)
-    leaked = [Selection(repository, (), old, cleanup_age) for repository in repositories]
+    leaked = [Selection(repository, (), _CHANGE_TAG, cleanup_age) for repository in repositories]
     protected = {(target.image.name, target.image.tag) for target in targets}
-    try:
-        removals = select(client, staged + leaked, protected)
-    except ContainersError as exc:
-        raise _unclean(exc, targets) from None
-    removals = [removal for removal in removals if removal.action != "absent"]
-    if check_mode:
-        return Promotion(targets, removals, [])
-    removals = remove(client, removals)
+    removals = [removal for removal in select(client, staged + leaked, protected) if removal.action != "absent"]
+    if not check_mode:
+        removals = remove(client, removals)
     own = {name for image in images for name in image.names(prefix)}
     try:
         check_removed([removal for removal in removals if removal.image in own])
     except RegistryError as exc:
         raise _unclean(exc, targets) from None
-    warnings = [f"{removal.image}: this leaked tag could not be removed: {removal.reason}" for removal in removals if removal.action == "failed"]
+    warnings = [f"forgotten temporary tags of {removal.image.name} stay: {removal.reason}" for removal in removals if removal.action == "failed"]
     return Promotion(targets, removals, warnings)
 
 

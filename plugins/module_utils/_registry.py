@@ -187,7 +187,7 @@ class Registry:
             tags = response.json().get("tags")
             if not isinstance(tags, (list, type(None))):
                 raise ValueError("no list")
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             raise RegistryError(f"{what}: {self.name} answered 200 with something that is no list of tags") from None
         # Nexus lists nulls, Artifactory and zuul-registry digests.
         return [tag for tag in tags or [] if isinstance(tag, str) and is_tag(tag)]

@@ -40,7 +40,7 @@ from ansible_collections.gating.containers.plugins.module_utils._reference impor
     is_tag,
 )
 from ansible_collections.gating.containers.plugins.module_utils._untag import (
-    Remover,
+    remove_all,
 )
 
 # Seconds between looks at a tag that a registry accepted but does not serve yet.
@@ -193,20 +193,23 @@ def apply(client: Client, found: Plan) -> list[Target]:
     """
     moving = [target for target in found.targets if target.moves]
 
-    def move(target: Target) -> None:
+    def put(target: Target) -> None:
         manifest = found.manifests[dataclasses.replace(target.image, tag=None, digest=target.digest)]
         client.registry(target.image).put_manifest(target.image, manifest)
-        _wait_for(client, target.image, target.digest)
 
-    outcomes = client.try_map(move, moving)
+    # First all writes, then all looks: docker-registry answers 500 to a look at a digest that is just being tagged.
+    outcomes = client.try_map(put, moving)
+    accepted = {target.image for target, outcome in zip(moving, outcomes) if outcome is None}
+    if len(accepted) == len(moving):
+        outcomes = client.try_map(lambda target: _wait_for(client, target.image, target.digest), moving)
     failures = [outcome for outcome in outcomes if isinstance(outcome, ContainersError)]
     if not failures:
         return [dataclasses.replace(target, state="moved" if target.moves else "unchanged") for target in found.targets]
-    states = dict(zip((target.image for target in moving), _roll_back(client, moving)))
+    states = _roll_back(client, moving, accepted)
     targets = [dataclasses.replace(target, state=states.get(target.image, "unchanged")) for target in found.targets]
     bad = [f"{target.image} {target.state}" for target in targets if target.state not in _SAFE]
-    aftermath = "; ".join(bad) if bad else "every tag names what it named before"
-    error = RegistryError(f"{failures[0]} - nothing was promoted: {aftermath}")
+    aftermath = "; ".join(bad) if bad else "no tag was moved, every one names what it named before"
+    error = RegistryError(f"{failures[0]} - {aftermath}")
     error.result = {
         "images": [dict(target.to_dict(target.state not in _SAFE), state=target.state) for target in targets],
         "changed": bool(bad),
@@ -233,31 +236,43 @@ def _wait_for(client: Client, image: Reference, digest: str) -> None:
 _SAFE = ("unchanged", "put back", "removed again")
 
 
-def _roll_back(client: Client, targets: t.Sequence[Target]) -> list[str]:
-    """Put every tag back to what it named, and say of each what state it is in."""
-    removers = {target.image.registry: Remover(client, target.image.registry) for target in targets}
+def _roll_back(client: Client, targets: t.Sequence[Target], accepted: t.Container[Reference]) -> dict[Reference, str]:
+    """Put every tag back to what it named, and say of each what state it is in.
 
-    def back(target: Target) -> str:
+    :param accepted: the tags whose registry said that it moved them.
+    """
+
+    def back(target: Target) -> str | None:
+        """The state, ``None`` for a new tag that is to be removed."""
         registry = client.registry(target.image)
-        now = registry.resolve(target.image)
-        if (now.digest if now else None) == target.previous:
+        now = _digest(registry.resolve(target.image))
+        # A registry may serve a while what it served before; who said that the tag was moved is told to move it back.
+        if now == target.previous and (target.image not in accepted or target.previous is None):
             return "unchanged"
-        if now is None or now.digest != target.digest:
-            return f"names {now.digest if now else 'nothing'}, which somebody else did"
+        if now not in (target.digest, target.previous):
+            return f"names {now or 'nothing'}, which somebody else did"
         if target.previous is None:
-            removal = removers[target.image.registry].remove(dataclasses.replace(target.image, tag=None), {t.cast(str, target.image.tag): target.digest})[0]
-            return "removed again" if removal.action in ("removed", "absent") else f"is new, names {target.digest} and could not be removed: {removal.reason}"
+            return None
         old = registry.manifest(dataclasses.replace(target.image, tag=None, digest=target.previous))
         if old is None:
             return f"names {target.digest}, and its old image {target.previous} is gone"
         registry.put_manifest(target.image, old)
         _wait_for(client, target.image, target.previous)
-        return "put back"
+        return "put back" if now == target.digest else "unchanged"
 
-    return [
-        f"is to name {target.previous} but may name {target.digest}: {outcome}" if isinstance(outcome, ContainersError) else outcome
-        for target, outcome in zip(targets, client.try_map(back, targets))
-    ]
+    states: dict[Reference, str] = {}
+    new: dict[Reference, dict[str, str]] = {}
+    for target, outcome in zip(targets, client.try_map(back, targets)):
+        if isinstance(outcome, ContainersError):
+            states[target.image] = f"is to name {target.previous or 'nothing'} but may name {target.digest}: {outcome}"
+        elif outcome is None:
+            new.setdefault(dataclasses.replace(target.image, tag=None), {})[t.cast(str, target.image.tag)] = target.digest
+        else:
+            states[target.image] = outcome
+    for removal in remove_all(client, new):
+        gone = removal.action in ("removed", "absent")
+        states[removal.image] = "removed again" if gone else f"is new, names {removal.digest} and could not be removed: {removal.reason}"
+    return states
 
 
 def retag(client: Client, moves: t.Sequence[Move], check_mode: bool = False) -> list[Target]:

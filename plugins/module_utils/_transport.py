@@ -124,8 +124,12 @@ class TlsFiles:
             path = pathlib.Path(self._directory.name) / f"{key}.pem"
             path.write_text(value, encoding="utf-8")
             return str(path)
-        path = pathlib.Path(value).expanduser()
-        if not path.exists():
+        try:
+            path = pathlib.Path(value).expanduser()
+            there = path.exists()
+        except (OSError, RuntimeError, ValueError):
+            there = False
+        if not there:
             self.close()
             raise InputError(f"container_registry_credentials[{access.registry}]: {key} is neither PEM text nor a file that is there")
         return str(path)

@@ -45,6 +45,7 @@ from ansible_collections.gating.containers.plugins.module_utils._manifest import
 from ansible_collections.gating.containers.plugins.module_utils._reference import (
     Reference,
     check_tag,
+    split_registry,
 )
 
 # With these a registry says that it deletes no tags (distribution-spec, "Deleting tags"; DIGEST_INVALID: distribution 2).
@@ -98,15 +99,15 @@ class Removal:
 
 
 def select(client: Client, selections: t.Sequence[Selection], protected: t.Container[tuple[str, str]] = (), now: float | None = None) -> list[Removal]:
-    """Find out what is to be removed. Nothing is written.
+    """Find out what is to be removed. Nothing is written. Of what a registry could not tell the action is ``failed``.
 
     :param protected: repository names and tags that are kept whatever the selections say.
     :param now: Unix time, for tests.
-    :raises RegistryError: a registry could not tell.
     """
     moment = time.time() if now is None else now
 
     def candidates(selection: Selection) -> list[tuple[Selection, Reference]]:
+        """The images that a selection names or matches."""
         if selection.regex is None:
             return [(selection, selection.repository.with_tag(tag)) for tag in selection.tags]
         tags = client.registry(selection.repository).tags(selection.repository)
@@ -131,10 +132,16 @@ def select(client: Client, selections: t.Sequence[Selection], protected: t.Conta
         return Removal(image, "remove", manifest.digest, f"older than {selection.older_than:g} seconds")
 
     unique: dict[Reference, tuple[Selection, Reference]] = {}
-    for found in client.map(candidates, selections):
-        for item in found:
-            unique.setdefault(item[1], item)
-    return client.map(judge, unique.values())
+    results = []
+    for selection, found in zip(selections, client.try_map(candidates, selections)):
+        if isinstance(found, ContainersError):
+            results.append(Removal(selection.repository, "failed", None, str(found)))
+        else:
+            for item in found:
+                unique.setdefault(item[1], item)
+    for image, judged in zip(unique, client.try_map(judge, unique.values())):
+        results.append(Removal(image, "failed", None, str(judged)) if isinstance(judged, ContainersError) else judged)
+    return results
 
 
 def _age(client: Client, image: Reference, manifest: Manifest) -> float | None:
@@ -145,6 +152,13 @@ def _age(client: Client, image: Reference, manifest: Manifest) -> float | None:
             # A part of the image is missing. That is no reason to believe that it is old.
             return None
         raise
+
+
+def cannot_remove(repository: Reference) -> str:
+    """Why no tags can be removed from a repository, as far as its name alone tells; else an empty text."""
+    host, port = split_registry(repository.registry)
+    reason = _NEEDS_VENDOR_API.get(host) if port in (None, 443) else None
+    return f"{reason}, and their own API is not supported yet" if reason else ""
 
 
 class Remover:
@@ -167,9 +181,9 @@ class Remover:
 
         :param tags: each tag with the digest that it names.
         """
-        if self._registry in _NEEDS_VENDOR_API:
-            reason = f"{_NEEDS_VENDOR_API[self._registry]}, and their own API is not supported yet: remove the tag by hand"
-            return [Removal(repository.with_tag(tag), "failed", digest, reason) for tag, digest in tags.items()]
+        reason = cannot_remove(repository)
+        if reason:
+            return [Removal(repository.with_tag(tag), "failed", digest, f"{reason}: remove the tag by hand") for tag, digest in tags.items()]
         results = dict(zip(tags, self._client.try_map(lambda tag: self._delete(repository.with_tag(tag), tags[tag]), tags)))
         refused = {tag: tags[tag] for tag, result in results.items() if result is None}
         if refused:
@@ -205,7 +219,8 @@ class Remover:
         self._deletes_tags = True
         if after is not None:
             return Removal(image, "kept", after.digest, "another image was pushed while it was removed")
-        return Removal(image, "removed" if status != 404 else "absent", digest, "deleted by tag")
+        # Also after a 404: the tag was there a moment ago, and the answer to a first try may have been lost.
+        return Removal(image, "removed", digest, "deleted by tag")
 
     def _bury(self, repository: Reference, tags: t.Mapping[str, str]) -> dict[str, Removal | ContainersError]:
         """Remove tags by a tombstone. One serves all tags of a repository."""
@@ -223,7 +238,14 @@ class Remover:
 
         def outcome(tag: str) -> Removal:
             image = repository.with_tag(tag)
-            after = registry.resolve(image)
+            try:
+                after = registry.resolve(image)
+            except ContainersError as exc:
+                if tag in failures:
+                    raise
+                # It may name the tombstone, and that must not stay so.
+                self._put_back(image, tags[tag], exc)
+                raise RegistryError(f"{image}: could not be removed, names its old image {tags[tag]} again: {exc}") from None
             if after is None:
                 return Removal(image, "removed", tags[tag], "deleted with a tombstone")
             if after.digest == stone.digest:
@@ -237,7 +259,7 @@ class Remover:
 
         return dict(zip(tags, self._client.try_map(outcome, tags)))
 
-    def _put_back(self, image: Reference, digest: str, why: RegistryError) -> None:
+    def _put_back(self, image: Reference, digest: str, why: ContainersError) -> None:
         """Put the image that a tag named before back on it.
 
         :raises RegistryError: it could not be; the message tells what the tag names and what it is to name.
@@ -248,8 +270,11 @@ class Remover:
             if manifest is None:
                 raise RegistryError(f"{digest} is not there any more")
             registry.put_manifest(image, manifest)
-        except RegistryError as exc:
-            raise RegistryError(f"{image}: names an empty tombstone, and is to be put back on {digest} by hand ({exc}), after {why}") from None
+            after = registry.resolve(image)
+            if after is None or after.digest != digest:
+                raise RegistryError(f"the registry accepted it but the tag names {after.digest if after else 'nothing'}")
+        except ContainersError as exc:
+            raise RegistryError(f"{image}: may name an empty tombstone, and is to be put back on {digest} by hand ({exc}), after {why}") from None
 
     def _prove(self, repository: Reference) -> Reference:
         """Prove once that the registry deletes a manifest by its digest, on one that no tag names.
@@ -274,7 +299,8 @@ class Remover:
         image = repository.with_digest(stone.digest)
         registry.put_manifest(image, stone)
         status, dummy, error = registry.delete_manifest(image)
-        if status not in (200, 202, 204):
+        # 404: the answer to a first try may have been lost. The look below tells.
+        if status not in (200, 202, 204, 404):
             raise RegistryError(f"{self._registry} deletes neither tags nor manifests, allow it there, or remove no tags: {error}", status, error.code)
         if registry.resolve(image) is not None:
             raise RegistryError(f"{self._registry} answered {status} to DELETE manifest of {image} but still has it: it cannot remove tags, use its own tools")
@@ -299,10 +325,18 @@ def remove(client: Client, removals: t.Sequence[Removal]) -> list[Removal]:
         if removal.action == "remove":
             repository = dataclasses.replace(removal.image, tag=None)
             groups.setdefault(repository, {})[t.cast(str, removal.image.tag)] = t.cast(str, removal.digest)
-    removers = {repository.registry: Remover(client, repository.registry) for repository in groups}
-    done = client.map(lambda group: removers[group[0].registry].remove(*group), groups.items())
-    results = {result.image: result for results in done for result in results}
+    results = {result.image: result for result in remove_all(client, groups)}
     return [results.get(removal.image, removal) for removal in removals]
+
+
+def remove_all(client: Client, tags: t.Mapping[Reference, t.Mapping[str, str]]) -> list[Removal]:
+    """Remove tags of many repositories, those of each at once.
+
+    :param tags: by their repositories, each tag with the digest that it names.
+    """
+    removers = {repository.registry: Remover(client, repository.registry) for repository in tags}
+    done = client.map(lambda group: removers[group[0].registry].remove(*group), tags.items())
+    return [removal for removals in done for removal in removals]
 
 
 def untag(client: Client, selections: t.Sequence[Selection], check_mode: bool = False) -> list[Removal]:
@@ -311,6 +345,7 @@ def untag(client: Client, selections: t.Sequence[Selection], check_mode: bool = 
     :raises RegistryError: a tag could not be removed; ``result`` has the state of each.
     """
     removals = select(client, selections)
+    check_removed(removals)
     if not check_mode:
         removals = remove(client, removals)
         check_removed(removals)

@@ -35,6 +35,10 @@ from ansible_collections.gating.containers.plugins.module_utils._entry import (
     count,
     open_client,
 )
+from ansible_collections.gating.containers.plugins.module_utils._errors import (
+    ContainersError,
+    InputError,
+)
 from ansible_collections.gating.containers.plugins.module_utils._images import (
     Image,
     check_method,
@@ -71,7 +75,10 @@ def tool_options(access: Access, directory: pathlib.Path) -> t.Iterator[list[str
         if value:
             certificates = directory / "certs"
             certificates.mkdir(mode=0o700, exist_ok=True)
-            _write(certificates / name, value if "-----BEGIN" in value else pathlib.Path(value).expanduser().read_text(encoding="utf-8"))
+            try:
+                _write(certificates / name, value if "-----BEGIN" in value else pathlib.Path(value).expanduser().read_text(encoding="utf-8"))
+            except (OSError, RuntimeError, ValueError):
+                raise InputError(f"container_registry_credentials[{access.registry}]: {key} is neither PEM text nor a file that can be read") from None
     if (directory / "certs").exists():
         options += ["--cert-dir", str(directory / "certs")]
     # Without verification podman tries https, then http: what is wanted on loopback, and for plain http.
@@ -104,24 +111,31 @@ def upload(client: Client, credentials: Credentials, command: str, images: t.Seq
     :raises ContainersError: an image could not be pushed, or the registry does not serve what was pushed.
     """
     names = [name for image in images for name in image.names(prefix)]
-    before = dict(zip(names, client.map(lambda name: client.registry(name).resolve(name), names)))
+    before = _look(client, names)
     moves = []
-    for image in images:
-        name, tags = image.names(prefix)[0], tuple(str(name.tag) for name in image.names(prefix))
-        digest = push(command, name, credentials.access(name.registry))
-        moves.append(Move(image.repository, tags[0], tags, digest))
-    results = []
-    for target in retag(client, moves):
-        old = before[target.image]
-        results.append(
-            {
-                "repository": target.image.name,
-                "tag": target.image.tag,
-                "digest": target.digest,
-                "changed": old is None or old.digest != target.digest,
-            }
-        )
-    return results
+    try:
+        for image in images:
+            name, tags = image.names(prefix)[0], tuple(str(name.tag) for name in image.names(prefix))
+            digest = push(command, name, credentials.access(name.registry))
+            moves.append(Move(image.repository, tags[0], tags, digest))
+        after = {target.image: target.digest for target in retag(client, moves)}
+    except ContainersError as exc:
+        # What was pushed stays: a push names its tag at once.
+        now = _look(client, names)
+        moved = [str(name) for name in names if now[name] != before[name]]
+        error = ContainersError(f"{exc} - of the tags to upload {'these were: ' + ', '.join(moved) if moved else 'none was'}", exc.result)
+        error.result.update(changed=bool(moved), images=_results(before, now))
+        raise error from None
+    return _results(before, after)
+
+
+def _look(client: Client, names: t.Sequence[Reference]) -> dict[Reference, str | None]:
+    found = client.map(lambda name: client.registry(name).resolve(name), names)
+    return {name: descriptor.digest if descriptor else None for name, descriptor in zip(names, found)}
+
+
+def _results(before: t.Mapping[Reference, str | None], after: t.Mapping[Reference, str | None]) -> list[dict[str, t.Any]]:
+    return [{"repository": name.name, "tag": name.tag, "digest": digest, "changed": digest != before[name]} for name, digest in after.items()]
 
 
 def _run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:

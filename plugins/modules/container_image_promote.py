@@ -56,7 +56,7 @@ options:
     default: true
   cleanup_age:
     description:
-      - Seconds. Tags that begin with O(prefix) or with C(change_), a number and C(_) are removed when their image is older.
+      - Seconds. Tags that begin with C(change_), a number and C(_) are removed when their image is older.
     type: int
     default: 86400
 """

@@ -72,5 +72,5 @@ def podman(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
     (storage / "storage.conf").write_text(f'[storage]\ndriver = "vfs"\ngraphroot = "{storage}/graph"\nrunroot = "{storage}/run"\n')
     yield {"CONTAINERS_STORAGE_CONF": str(storage / "storage.conf")}
     subprocess.run(
-        ["podman", "system", "reset", "--force"], env={**os.environ, "CONTAINERS_STORAGE_CONF": str(storage / "storage.conf")}, check=False, capture_output=True
+        ["podman", "rmi", "--all", "--force"], env={**os.environ, "CONTAINERS_STORAGE_CONF": str(storage / "storage.conf")}, check=False, capture_output=True
     )

@@ -17,7 +17,7 @@ import time
 import typing as t
 
 import pytest
-from proxy import Proxy
+from proxy import Answer, Proxy
 from registries import Api, Server, start_docker_registry
 
 from playbooks import Ansible, play_of
@@ -125,6 +125,19 @@ def test_operators_promote_by_playbooks(newest: Ansible, registry: Server, podma
     for name in ("build", "upload", "promote"):
         newest.play(playbook=f"gating.containers.{name}", variables=given).check()
     assert sorted(registry.api.state("acme/one", "acme/two")) == ["acme/one:1", "acme/one:1.0", "acme/one:latest", "acme/two:latest"]
+
+
+def test_a_release_that_fails_says_which_tags_were_moved(
+    newest: Ansible, registry: Server, podman: t.Any, source: pathlib.Path, proxy_to: t.Callable[..., Proxy]
+) -> None:
+    proxy = proxy_to(registry, lambda method, path, body: Answer(403) if method == "PUT" and path.endswith("/manifests/1.0") else None)
+    newest.environment.update(podman)
+    given = variables(proxy.name, source, registry.credentials(proxy.name), upload_container_image_promote=False)
+    newest.role("build_container_image", **given).check()
+    run = newest.role("upload_container_image", **given)
+    assert run.status != 0
+    assert registry.api.tags("acme/one") == ["latest"]
+    assert f"of the tags to upload these were: {proxy.name}/acme/one:latest, {proxy.name}/acme/two:latest" in re.sub(r"\s+", " ", run.output)
 
 
 def test_check_mode_builds_and_pushes_nothing(newest: Ansible, registry: Server, podman: t.Any, source: pathlib.Path, proxy_to: t.Callable[..., Proxy]) -> None:

@@ -117,7 +117,7 @@ def test_a_refused_put_moves_nothing(ansible: Ansible, registry: Server, proxy_t
     text = re.sub(r"\s+", " ", run.output)
     assert f"PUT manifest of {proxy.name}/team/app3:1.0: {proxy.name} answered 403 DENIED" in text
     assert "app3 is frozen" in text
-    assert "every tag names what it named before" in text
+    assert "no tag was moved, every one names what it named before" in text
     assert registry.api.state(*repositories) == before
     assert any(request.method == "PUT" and request.path.endswith("/manifests/latest") for request in proxy.writes()), "nothing was put back"
 
@@ -283,6 +283,26 @@ def test_cleanup_can_be_left_out_and_its_age_chosen(newest: Ansible, registry: S
     assert registry.api.tags("team/app0") == ["change_1_latest", "change_5_latest", "latest"]
     promote(newest, images, registry.credentials(), promote_container_image_cleanup_age=300).check()
     assert registry.api.state("team/app0") == expected
+
+
+@pytest.mark.parametrize("broken", ["/v2/team/app0/manifests/change_7_x", "/v2/team/app0/tags/list"])
+def test_a_leaked_tag_that_cannot_be_looked_at_is_a_warning(newest: Ansible, registry: Server, proxy_to: t.Callable[..., Proxy], broken: str) -> None:
+    proxy = proxy_to(registry, lambda method, path, body: Answer(403) if method == "GET" and path.startswith(broken) else None)
+    images = images_of(proxy.name, 2)
+    expected = upload(registry, proxy.name, images)
+    leaked = registry.api.index("team/app0", ["change_7_x"], text="leaked", created=ago(9 * DAY))
+    run = promote(newest, images, registry.credentials(proxy.name)).check()
+    assert registry.api.state("team/app0", "team/app1") == {**expected, "team/app0:change_7_x": leaked}
+    assert "forgotten temporary tags of" in run.output
+
+
+def test_other_prefixes_are_left_alone(newest: Ansible, registry: Server) -> None:
+    zuul = {"pipeline": "release"}
+    images = images_of(registry.name, 1)
+    expected = upload(registry, registry.name, images, prefix="release_")
+    published = registry.api.index("team/app0", ["release_2023"], text="published", created=ago(900 * DAY))
+    promote(newest, images, registry.credentials(), zuul=zuul).check()
+    assert registry.api.state("team/app0") == {**expected, "team/app0:release_2023": published}
 
 
 def test_where_nothing_can_be_deleted_it_is_promoted_and_says_so(newest: Ansible, tmp_path_factory: pytest.TempPathFactory) -> None:

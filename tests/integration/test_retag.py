@@ -132,6 +132,15 @@ def test_where_putting_back_fails_too_it_says_what_names_what(registry: Server, 
     assert error.result["changed"] is True
 
 
+def test_many_new_tags_are_removed_again_without_a_trace(registry: Server, proxy_to: t.Callable[..., Proxy]) -> None:
+    registry.api.index("app", ["rc"])
+    proxy = proxy_to(registry, lambda method, path, body: Answer(403) if method == "PUT" and path.endswith("/stuck") else None)
+    tags = [f"t{number}" for number in range(30)]
+    with Client(Credentials(registry.credentials(proxy.name)), ("pull", "push")) as client, pytest.raises(ContainersError, match="no tag was moved"):
+        retag(client, parse_moves([image(proxy.name, "rc", *tags, "stuck")]))
+    assert registry.api.tags("app") == ["rc"]
+
+
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
 def test_failures_that_pass(registry: Server, proxy_to: t.Callable[..., Proxy], status: int) -> None:
     digest = registry.api.index("app", ["rc"])

@@ -152,6 +152,43 @@ def test_when_the_tombstone_cannot_be_deleted_the_old_image_is_put_back(registry
     assert caught.value.result["images"][0]["action"] == "failed"
 
 
+def test_when_nobody_knows_whether_the_tombstone_is_gone_the_old_image_is_put_back(registry: Server, proxy_to: t.Callable[..., Proxy]) -> None:
+    digest = registry.api.index("app", ["a", "b"])
+    deletes: list[str] = []
+    looks: list[str] = []
+
+    def rule(method: str, path: str, body: bytes) -> Answer | None:
+        if method == "DELETE" and "sha256:" in path:
+            deletes.append(path)
+            return Answer(500) if len(deletes) > 1 else None
+        if method == "HEAD" and path.endswith("/a") and len(deletes) > 1 and not looks:
+            looks.append(path)
+            return Answer(503)
+        return None
+
+    proxy = proxy_to(registry, rule)
+    with pytest.raises(ContainersError, match=rf"app:a: could not be removed, names its old image {digest} again"):
+        run(registry, proxy.name, [{"repository": f"{proxy.name}/app", "tags": ["a"]}], retries=0)
+    assert registry.api.state("app") == {"app:a": digest, "app:b": digest}
+
+
+def test_an_answer_that_is_lost_makes_no_difference(any_registry: Server, proxy_to: t.Callable[..., Proxy]) -> None:
+    any_registry.api.index("app", ["a"])
+    lost: list[str] = []
+
+    def rule(method: str, path: str, body: bytes) -> Answer | None:
+        if method == "DELETE" and path not in lost:
+            lost.append(path)
+            assert any_registry.api.call("DELETE", path.removeprefix("/v2/")).status_code in (202, 400)
+            return Answer(502)
+        return None
+
+    proxy = proxy_to(any_registry, rule)
+    removals = run(any_registry, proxy.name, [{"repository": f"{proxy.name}/app", "tags": ["a"]}])
+    assert actions(removals) == {"a": "removed"}
+    assert any_registry.api.tags("app") == []
+
+
 def test_when_the_connection_dies_for_good_after_the_tombstone_it_is_finished_later(registry: Server, proxy_to: t.Callable[..., Proxy]) -> None:
     registry.api.index("app", ["a"])
     keep = registry.api.index("app", ["b"], text="b")

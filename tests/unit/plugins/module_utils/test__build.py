@@ -61,6 +61,17 @@ def test_containerfile_that_is_not_there(tmp_path: pathlib.Path, there: list[str
     assert str(caught.value) == f"quay.io/example/image: there is no {missing} in {tmp_path}"
 
 
+def test_a_containerfile_is_where_podman_looks_for_it(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("Containerfile", "sub/Dockerfile", "sub/Named"):
+        (tmp_path / name).touch()
+    assert containerfile(tmp_path, image(path="sub"), "") == "sub/Dockerfile"
+    assert containerfile(tmp_path, image(path="sub"), "Named") == "sub/Named"
+    assert containerfile(tmp_path, image(path="sub"), "Containerfile") == "Containerfile"
+    with pytest.raises(InputError, match="there is no Containerfile or Dockerfile in .*/other$"):
+        containerfile(tmp_path, image(path="other"), "")
+
+
 def test_a_directory_is_no_containerfile(tmp_path: pathlib.Path) -> None:
     (tmp_path / "Containerfile").mkdir()
     (tmp_path / "Dockerfile").touch()

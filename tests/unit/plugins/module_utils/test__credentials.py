@@ -193,11 +193,13 @@ def test_any_target_will_do_without_credentials(entries: t.Any) -> None:
     ("entries", "secrets"),
     [
         ({"a": {"password": "p", "api_token": "t", "client_key": "k", "username": "u", "ca_cert": "c"}}, {"p", "t", "k"}),
-        ({"a": {"password": "p"}, 5: {"password": "q"}, "b": None, "c": "text"}, {"p", "q"}),
+        ({"a": {"password": "p"}, 5: {"password": "q"}, "b": None, "c": "text"}, {"p", "q", "text"}),
+        # What is misspelt may be the password.
+        ({"a": {"username": "u", "passwd": "p", "scheme": "http", "tokens": ["t", {"x": "y"}], "yes": True}}, {"p", "t", "y"}),
         ({"a": {"password": 123, "api_token": None, "client_key": ""}}, {"123"}),
         (None, set()),
         ([], set()),
-        ("text", set()),
+        ("text", {"text"}),
         ({}, set()),
     ],
 )

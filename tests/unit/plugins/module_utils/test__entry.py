@@ -200,3 +200,19 @@ def test_a_bug_shows_no_secret_either() -> None:
     assert result["failed"] is True
     assert f"has a bug, please report it: KeyError: 'of {HIDDEN}'" in result["msg"]
     assert SECRET not in result["exception"]
+
+
+def test_the_environment_of_a_build_is_hidden() -> None:
+    def run(params: t.Any, check_mode: bool) -> dict[str, t.Any]:
+        raise ContainersError(f"it printed {SECRET} in step 1", {"stderr": f"log in with {SECRET}"})
+
+    result = execute(Entry({}, run), {"env": {"TOKEN": SECRET, "LEVEL": "1"}}, False)
+    assert (result["msg"], result["stderr"]) == (f"it printed {HIDDEN} in step 1", f"log in with {HIDDEN}")
+
+
+@pytest.mark.parametrize("credentials", [{"quay.io": {"username": "u", "passwd": SECRET}}, {"quay.io": f"u:{SECRET}"}])
+def test_malformed_credentials_are_in_no_invocation(module: t.Any, credentials: t.Any) -> None:
+    code, result, printed = module(entry(lambda *dummy: {"msg": "done"}), credentials=credentials)
+    assert code == 0
+    assert result["invocation"]["module_args"]["credentials"] == "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
+    assert SECRET not in printed

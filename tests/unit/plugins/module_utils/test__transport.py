@@ -508,3 +508,9 @@ def test_a_tls_path_that_is_not_there(certificate: t.Any, tmp_path: pathlib.Path
         TlsFiles(Access("a.b", ca_cert=certificate.cert, client_cert=certificate.cert, client_key="/nonexistent/secret"))
     assert "secret" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["~no-such-user/ca.pem", "x" * 5000, "a\0b"])
+def test_a_certificate_that_is_no_path(path: str) -> None:
+    with pytest.raises(InputError, match="neither PEM text nor a file that is there"):
+        TlsFiles(Access("quay.io", ca_cert=path))
