@@ -259,4 +259,5 @@ def test_an_attestation_beside_the_images_has_no_say() -> None:
         {"mediaType": attestation.media_type, "digest": attestation.digest, "platform": {"os": "unknown", "architecture": "unknown"}},
     ]
     index = images.put({"manifests": items}, None, OCI_INDEX)
-    assert created_of(images, index) == created_of(images, image) is not None
+    assert created_of(images, image) is not None
+    assert created_of(images, index) == created_of(images, image)
