@@ -6,7 +6,6 @@ PYTHON ?= python3
 OLDER := 2.18
 V := .venv
 ROOT := $(shell id -u | grep -qx 0 || echo sudo -n)
-# No downloads of another Python's packages, no shims of version managers in front of the virtual environment.
 export PYTHONDONTWRITEBYTECODE := 1
 export LANG := C.UTF-8
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -58,6 +57,10 @@ $(V)/system:
 	if [ -n "$$missing" ]; then \
 		$(ROOT) apt-get update -qq; \
 		$(ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing crun uidmap; \
+		if [ -d /run/systemd/system ] && grep -qw docker-registry <<< "$$missing"; then \
+			: "Debian starts it as a service, which nobody asked for."; \
+			$(ROOT) systemctl disable --quiet --now docker-registry; \
+		fi; \
 	fi
 	touch $@
 
