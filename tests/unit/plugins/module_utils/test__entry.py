@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import sys
@@ -212,7 +213,9 @@ def test_the_environment_of_a_build_is_hidden() -> None:
 
 @pytest.mark.parametrize("credentials", [{"quay.io": {"username": "u", "passwd": SECRET}}, {"quay.io": f"u:{SECRET}"}])
 def test_malformed_credentials_are_in_no_invocation(module: t.Any, credentials: t.Any) -> None:
-    code, result, printed = module(entry(lambda *dummy: {"msg": "done"}), credentials=credentials)
+    # Newer ones tell their arguments only if they are asked to, older ones refuse to be asked.
+    asked = {"_ansible_inject_invocation": True} if "_ansible_inject_invocation" in inspect.getsource(basic) else {}
+    code, result, printed = module(entry(lambda *dummy: {"msg": "done"}), credentials=credentials, **asked)
     assert code == 0
     assert result["invocation"]["module_args"]["credentials"] == "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
     assert SECRET not in printed
