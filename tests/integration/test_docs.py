@@ -131,6 +131,17 @@ def test_links_lead_somewhere() -> None:
             assert "://" in link or (path.parent / link).exists(), f"{path.name}: {link}"
 
 
+def test_installed_by_ansible_galaxy(newest: Ansible) -> None:
+    environment = {"HOME": str(newest.home), "PATH": newest.environment["PATH"], "LANG": "C.UTF-8"}
+    command = ["ansible-galaxy", "collection", "install", f"git+file://{ROOT}"]
+    assert "git+file://$PWD" in README
+    done = subprocess.run(command, env=environment, cwd=newest.directory, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    installed = newest.home / ".ansible/collections/ansible_collections/gating/containers"
+    assert (installed / "plugins/module_utils/_retag.py").exists()
+    assert not (installed / "tests").exists()
+
+
 def test_the_wheel(tmp_path: pathlib.Path) -> None:
     builder = os.environ.get("GATING_TEST_BUILD", sys.executable)
     subprocess.run([builder, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)], check=True, capture_output=True)
