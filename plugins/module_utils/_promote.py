@@ -81,7 +81,7 @@ class Promotion:
 
     :param targets: the final tags.
     :param removals: the temporary tags, those of this change first.
-    :param warnings: leaked tags that could not be removed, which does not make the promotion fail.
+    :param warnings: temporary tags that stay although the promotion succeeded, and why.
     """
 
     targets: list[Target]
@@ -127,15 +127,27 @@ def promote(
     repositories = dict.fromkeys(image.repository for image in images)
     leaked = [Selection(repository, (), _CHANGE_TAG, cleanup_age) for repository in repositories]
     protected = {(target.image.name, target.image.tag) for target in targets}
-    removals = [removal for removal in select(client, staged + leaked, protected) if removal.action != "absent"]
+    digests = {target.image: target.digest for target in found.targets}
+    promoted = {move.image: digests[final] for move in moves if (final := move.repository.with_tag(move.tags[0])) in digests}
+
+    def settle(removal: Removal) -> Removal:
+        # A tombstone, which counts as missing, goes whatever it names.
+        if removal.action == "remove" and promoted.get(removal.image, removal.digest) != removal.digest:
+            return dataclasses.replace(removal, action="kept", reason="another image was pushed after this one was promoted")
+        return removal
+
+    removals = [settle(removal) for removal in select(client, staged + leaked, protected) if removal.action != "absent"]
     if not check_mode:
         removals = remove(client, removals)
     own = {name for image in images for name in image.names(prefix)}
     try:
         check_removed([removal for removal in removals if removal.image in own])
     except RegistryError as exc:
+        if check_mode:
+            raise
         raise _unclean(exc, targets) from None
     warnings = [f"forgotten temporary tags of {removal.image.name} stay: {removal.reason}" for removal in removals if removal.action == "failed"]
+    warnings += [f"{removal.image} stays: {removal.reason}" for removal in removals if removal.action == "kept" and removal.image in own]
     return Promotion(targets, removals, warnings)
 
 

@@ -296,6 +296,22 @@ def test_a_leaked_tag_that_cannot_be_looked_at_is_a_warning(newest: Ansible, reg
     assert "forgotten temporary tags of" in run.output
 
 
+def test_what_is_pushed_under_the_temporary_tag_meanwhile_stays(newest: Ansible, registry: Server, proxy_to: t.Callable[..., Proxy]) -> None:
+    pushed: list[str] = []
+
+    def rule(method: str, path: str, body: bytes) -> Answer | None:
+        if method == "PUT" and path.endswith("/app0/manifests/latest") and not pushed:
+            pushed.append(registry.api.index("team/app0", ["change_1_latest"], text="pushed later", created=ago(10)))
+        return None
+
+    proxy = proxy_to(registry, rule)
+    images = images_of(proxy.name, 1)
+    expected = upload(registry, proxy.name, images)
+    run = promote(newest, images, registry.credentials(proxy.name)).check()
+    assert registry.api.state("team/app0") == {**expected, "team/app0:change_1_latest": pushed[0]}
+    assert "change_1_latest stays: another image was pushed after this one was promoted" in re.sub(r"\s+", " ", run.output)
+
+
 def test_other_prefixes_are_left_alone(newest: Ansible, registry: Server) -> None:
     zuul = {"pipeline": "release"}
     images = images_of(registry.name, 1)
