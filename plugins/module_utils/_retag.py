@@ -129,10 +129,9 @@ def plan(client: Client, moves: t.Sequence[Move]) -> Plan:
 
     Of the sources of a repository the first is read, the others are only asked for their digest, which is mostly the same.
 
-    :raises InputError: a tag is claimed twice.
+    :param moves: no tag is in two of them, see ``check_moves``.
     :raises RegistryError: a registry could not tell, or a source names another digest than expected.
     """
-    check_moves(moves)
     found = Plan()
     first: dict[Reference, Reference] = {}
     for move in moves:

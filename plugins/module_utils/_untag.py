@@ -98,13 +98,12 @@ class Removal:
         }
 
 
-def select(client: Client, selections: t.Sequence[Selection], protected: t.Container[tuple[str, str]] = (), now: float | None = None) -> list[Removal]:
+def select(client: Client, selections: t.Sequence[Selection], protected: t.Container[tuple[str, str]] = ()) -> list[Removal]:
     """Find out what is to be removed. Nothing is written. Of what a registry could not tell the action is ``failed``.
 
     :param protected: repository names and tags that are kept whatever the selections say.
-    :param now: Unix time, for tests.
     """
-    moment = time.time() if now is None else now
+    now = time.time()
 
     def candidates(selection: Selection) -> list[tuple[Selection, Reference]]:
         """The images that a selection names or matches."""
@@ -127,7 +126,7 @@ def select(client: Client, selections: t.Sequence[Selection], protected: t.Conta
         age = _age(client, image, manifest)
         if age is None:
             return Removal(image, "kept", manifest.digest, "its age is not known")
-        if not is_older(age, selection.older_than, moment):
+        if not is_older(age, selection.older_than, now):
             return Removal(image, "kept", manifest.digest, f"it is not older than {selection.older_than:g} seconds")
         return Removal(image, "remove", manifest.digest, f"older than {selection.older_than:g} seconds")
 

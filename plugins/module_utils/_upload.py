@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import os
 import pathlib
@@ -55,14 +54,13 @@ from ansible_collections.gating.containers.plugins.module_utils._retag import (
 )
 
 
-@contextlib.contextmanager
-def tool_options(access: Access, directory: pathlib.Path) -> t.Iterator[list[str]]:
+def tool_options(access: Access, directory: pathlib.Path) -> list[str]:
     """The options that tell podman or buildah how to reach a registry and as whom.
 
-    The login is in a file of a private directory, which is gone when the context is left; never in an argument, and
-    never in the user's own auth file, which simultaneous runs would share.
+    The login is in a file; never in an argument, and never in the user's own auth file, which simultaneous runs would share.
 
-    :param directory: private and existing.
+    :param directory: private and existing, to be removed after use.
+    :raises InputError: a certificate or key that is given by its path cannot be read.
     """
     options = []
     if access.login is not None:
@@ -84,7 +82,7 @@ def tool_options(access: Access, directory: pathlib.Path) -> t.Iterator[list[str
     # Without verification podman tries https, then http: what is wanted on loopback, and for plain http.
     if not access.tls_verify or access.scheme == "http" or (access.scheme is None and is_loopback(access.registry) and not access.ca_cert):
         options.append("--tls-verify=false")
-    yield options
+    return options
 
 
 def _write(path: pathlib.Path, content: str) -> None:
@@ -97,8 +95,9 @@ def push(command: str, name: Reference, access: Access) -> str:
 
     :raises ContainersError: the tool failed; the message has its own words.
     """
-    with tempfile.TemporaryDirectory(prefix="gating-containers-") as temporary, tool_options(access, pathlib.Path(temporary)) as options:
+    with tempfile.TemporaryDirectory(prefix="gating-containers-") as temporary:
         digestfile = pathlib.Path(temporary) / "digest"
+        options = tool_options(access, pathlib.Path(temporary))
         run(f"push of {name}", [command, "push", "--quiet", "--digestfile", str(digestfile), *options, str(name), f"docker://{name}"])
         return digestfile.read_text(encoding="ascii").strip()
 
@@ -121,7 +120,10 @@ def upload(client: Client, credentials: Credentials, command: str, images: t.Seq
         after = {target.image: target.digest for target in retag(client, moves)}
     except ContainersError as exc:
         # What was pushed stays: a push names its tag at once.
-        now = _look(client, names)
+        try:
+            now = _look(client, names)
+        except ContainersError:
+            raise exc from None
         moved = [str(name) for name in names if now[name] != before[name]]
         error = ContainersError(f"{exc} - of the tags to upload {'these were: ' + ', '.join(moved) if moved else 'none was'}", exc.result)
         error.result.update(changed=bool(moved), images=_results(before, now))

@@ -19,8 +19,7 @@ PEM = "-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----\n"
 
 
 def options_of(tmp_path: pathlib.Path, registry: str = "quay.io", **more: t.Any) -> list[str]:
-    with tool_options(Access(registry, **more), tmp_path) as options:
-        return options
+    return tool_options(Access(registry, **more), tmp_path)
 
 
 def test_a_login_is_in_a_private_file_and_not_among_the_arguments(tmp_path: pathlib.Path) -> None:
