@@ -7,46 +7,97 @@
 from __future__ import annotations
 
 import ast
+import json
 import pathlib
+import re
 import sys
+import typing as t
 
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-BEGIN, END = "<!-- begin generated -->", "<!-- end generated -->"
 
 
-def roles() -> list[tuple[str, str]]:
+def spec(path: pathlib.Path) -> dict[str, t.Any]:
+    """The argument spec of a role."""
+    return dict(yaml.safe_load(path.read_text())["argument_specs"]["main"])
+
+
+def roles() -> list[tuple[str, ...]]:
     """Names and short descriptions of the roles."""
-    found = []
-    for path in sorted(ROOT.glob("roles/*/meta/argument_specs.yml")):
-        spec = yaml.safe_load(path.read_text())["argument_specs"]["main"]
-        found.append((path.parts[-3], spec["short_description"]))
-    return found
+    return [(f"`{path.parts[-3]}`", spec(path)["short_description"]) for path in sorted(ROOT.glob("roles/*/meta/argument_specs.yml"))]
 
 
-def modules() -> list[tuple[str, str]]:
+def items(option: dict[str, t.Any]) -> list[str]:
+    """The paragraphs of an option's description."""
+    description = option["description"]
+    return [markdown(text) for text in ([description] if isinstance(description, str) else description)]
+
+
+def markdown(text: str) -> str:
+    """Ansible's semantic markup (docs.ansible.com, "Ansible markup") as Markdown."""
+    text = re.sub(r"O\((?:[\w.]+#role:\w+:)?(\w+)(?:=([^)]*))?\)", lambda found: f"`{found[1]}: {found[2]}`" if found[2] else f"`{found[1]}`", text)
+    text = re.sub(r"[PM]\(([\w.]+)(?:#\w+)?\)", lambda found: "`" + found[1].rpartition(".")[2] + "`", text)
+    return re.sub(r"[CV]\(([^)]*)\)", r"`\1`", text).replace("|", "\\|")
+
+
+def images() -> list[tuple[str, ...]]:
+    """The keys of an image: the paragraphs that begin with one."""
+    rows = []
+    for text in items(spec(ROOT / "roles/container/meta/argument_specs.yml")["options"]["container_images"])[1:]:
+        name, dummy, meaning = text.partition(". ")
+        rows.append((name, meaning))
+    return rows
+
+
+def variables() -> list[tuple[str, ...]]:
+    """The variables of all roles, each once; what is to be known of them at least, which is their first paragraph."""
+    rows = {}
+    paths = sorted(ROOT.glob("roles/*/meta/argument_specs.yml"), key=lambda path: (path.parts[-3] != "container", path))
+    for path in paths:
+        for name, option in spec(path)["options"].items():
+            default = option.get("default", "")
+            text = default if isinstance(default, str) else json.dumps(default)
+            meaning = rows[name][2] if name in rows else items(option)[0]
+            rows[name] = (f"`{name}`", "required" if option.get("required") else f"`{text}`" if text else rows.get(name, ("", ""))[1], meaning)
+    return list(rows.values())
+
+
+def modules() -> list[tuple[str, ...]]:
     """Names and short descriptions of the modules."""
     found = []
     for path in sorted(ROOT.glob("plugins/modules/*.py")):
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "DOCUMENTATION":
-                found.append((path.stem, yaml.safe_load(ast.literal_eval(node.value))["short_description"]))
+                found.append((f"`{path.stem}`", yaml.safe_load(ast.literal_eval(node.value))["short_description"]))
     return found
 
 
-def table(kind: str, rows: list[tuple[str, str]]) -> str:
-    """A table in Markdown."""
-    return "\n".join([f"| {kind} | what it does |", "| --- | --- |", *(f"| `{name}` | {text} |" for name, text in rows)])
+def table(*rows: tuple[str, ...]) -> str:
+    """A table in Markdown.
+
+    :param rows: the first one is its head.
+    """
+    return "\n".join("| " + " | ".join(row) + " |" for row in [rows[0], ("---",) * len(rows[0]), *rows[1:]])
+
+
+TABLES = {
+    "roles": lambda: table(("role", "what it does"), *roles()),
+    "modules": lambda: table(("module", "what it does"), *modules()),
+    "images": lambda: table(("key", "meaning"), *images()),
+    "variables": lambda: table(("variable", "default", "meaning"), *variables()),
+}
 
 
 def main() -> int:
     """Write or check."""
     path = ROOT / "README.md"
     before = path.read_text()
-    head, rest = before.split(BEGIN)
-    tail = rest.split(END)[1]
-    after = f"{head}{BEGIN}\n{table('role', roles())}\n\n{table('module', modules())}\n{END}{tail}"
+    after = before
+    for name, make in TABLES.items():
+        head, rest = after.split(f"<!-- begin {name} -->\n")
+        tail = rest.partition("<!-- end -->")[2]
+        after = f"{head}<!-- begin {name} -->\n{make()}\n<!-- end -->{tail}"
     if "--check" in sys.argv:
         if before != after:
             print("README.md is behind: run tests/docs.py", file=sys.stderr)

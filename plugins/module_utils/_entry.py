@@ -35,8 +35,11 @@ from ansible_collections.gating.containers.plugins.module_utils._transport impor
     REQUESTS_IMPORT_ERROR,
 )
 
-# Values of a build's environment with fewer characters ("1", "chroot") are no secrets, and would be found in every name.
+# Values that need not be secret, such as those of a build's environment, are none with fewer characters ("1", "chroot"), and
+# would be found in every name.
 _SHORT = 8
+# What is no secret of Zuul's own registries.
+_PUBLIC = ("host", "port", "username", "cert", "scheme")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,17 +66,17 @@ def client_arguments() -> dict[str, t.Any]:
 
 
 @contextlib.contextmanager
-def open_client(params: t.Mapping[str, t.Any], actions: t.Sequence[str]) -> t.Iterator[Client]:
+def open_client(params: t.Mapping[str, t.Any], credentials: Credentials, actions: t.Sequence[str]) -> t.Iterator[Client]:
     """A client from the parameters of ``client_arguments``; an error inside gets the number of requests into its result.
 
     :param actions: what is to be done at registries, see ``Client``.
-    :raises InputError: a number is out of its range, or a key of the credentials is wrong.
+    :raises InputError: a number is out of its range.
     """
     for name, least in (("parallel", 1), ("timeout", 1), ("retries", 0)):
         if params[name] < least:
             raise InputError(f"{name} is to be at least {least}, not {params[name]}")
     options = {name: params[name] for name in ("parallel", "timeout", "retries")}
-    with Client(Credentials(params["credentials"]), actions, **options) as client:
+    with Client(credentials, actions, **options) as client:
         try:
             yield client
         except ContainersError as exc:
@@ -87,6 +90,9 @@ def execute(entry: Entry, params: t.Mapping[str, t.Any], check_mode: bool) -> di
     It does not raise: ansible-core would print the exceptions that an error comes from.
     """
     secrets = secrets_of(params.get("credentials")) | {str(value) for value in params.get("env", {}).values() if len(str(value)) >= _SHORT}
+    for name in ("buildset_registry", "intermediate_registry"):
+        given = (params.get(name) or {}).items()
+        secrets |= secrets_of([value for key, value in given if key == "password" or (key not in _PUBLIC and len(str(value)) >= _SHORT)])
     if REQUESTS_IMPORT_ERROR is not None:
         return {"failed": True, "msg": missing_required_lib("requests"), "exception": REQUESTS_IMPORT_ERROR}
     try:

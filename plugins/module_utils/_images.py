@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import typing as t
 
 from ansible_collections.gating.containers.plugins.module_utils._errors import (
@@ -29,6 +30,7 @@ class Image:
     :param repository: where it is published.
     :param build_args: each ``NAME=VALUE``, or ``NAME`` for the value in the environment of the build, which keeps it
         out of the arguments; ``labels`` in the same form.
+    :param siblings: projects below ``~/src``, without a trailing slash.
     :param arch: platforms, such as ``linux/arm64``; none for that of the machine that builds.
     """
 
@@ -123,9 +125,9 @@ def _parse_image(where: str, item: t.Any, prefix: str) -> Image:
         path=_text(where, item, "path") or ".",
         build_args=_pairs(where, item, "build_args"),
         target=_text(where, item, "target"),
-        siblings=tuple(_texts(where, item, "siblings")),
+        siblings=_siblings(where, item),
         labels=_pairs(where, item, "labels"),
-        arch=tuple(_texts(where, item, "arch")),
+        arch=_platforms(where, item),
     )
 
 
@@ -153,6 +155,33 @@ def _texts(where: str, item: t.Mapping[str, t.Any], key: str) -> list[str]:
         if not isinstance(value, str):
             raise InputError(f"{where}: {key} is to be a list of texts, not of {type(value).__name__}: put it in quotes")
     return [str(value) for value in values]
+
+
+def _siblings(where: str, item: t.Mapping[str, t.Any]) -> tuple[str, ...]:
+    projects = _texts(where, item, "siblings")
+    for project in projects:
+        # What is not below the directory of the projects would be copied to somewhere else than it is removed from.
+        if not project.strip("./") or project.startswith("/") or any(part in ("", ".", "..") for part in project.rstrip("/").split("/")):
+            raise InputError(f"{where}: the sibling {project!r} is not the name of a project, such as opendev.org/openstack/nova")
+        if project.split() != [project]:
+            raise InputError(f"{where}: the sibling {project!r} holds white space, which separates the names in ZUUL_SIBLINGS")
+    projects = [project.rstrip("/") for project in projects]
+    for number, project in enumerate(projects):
+        for other in projects[:number]:
+            if f"{project}/".startswith(f"{other}/") or f"{other}/".startswith(f"{project}/"):
+                raise InputError(f"{where}: the siblings {other!r} and {project!r} are in one another: name one")
+    return tuple(projects)
+
+
+def _platforms(where: str, item: t.Mapping[str, t.Any]) -> tuple[str, ...]:
+    platforms = _texts(where, item, "arch")
+    for platform in platforms:
+        # image-spec, "Image Index Property Descriptions"
+        if not re.fullmatch(r"[a-z0-9]+(/[a-z0-9_.-]+){1,2}", platform):
+            raise InputError(f"{where}: {platform!r} in arch is not a platform, such as linux/amd64 or linux/arm/v7")
+    if len(set(platforms)) != len(platforms):
+        raise InputError(f"{where}: arch names a platform twice")
+    return tuple(platforms)
 
 
 def _pairs(where: str, item: t.Mapping[str, t.Any], key: str) -> tuple[str, ...]:

@@ -102,6 +102,13 @@ class Manifest:
         return _descriptor(config) if isinstance(config, dict) and config.get("digest") else None
 
     @property
+    def blobs(self) -> list[Descriptor]:
+        """The blobs of an image: its config and layers, but those that are only to be had from URLs (image-spec, "Non-Distributable Layers")."""
+        layers = self.json.get("layers")
+        items = [item for item in layers if isinstance(item, dict) and not item.get("urls")] if isinstance(layers, list) else []
+        return ([self.config] if self.config else []) + [_descriptor(item) for item in items]
+
+    @property
     def annotations(self) -> dict[str, t.Any]:
         """The annotations of the manifest itself."""
         annotations = self.json.get("annotations")

@@ -209,7 +209,7 @@ def _run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
         credentials.check_target(image.repository)
     if params["cleanup_age"] < 0:
         raise InputError(f"promote_container_image_cleanup_age is to be a number of seconds, not {params['cleanup_age']}")
-    with open_client(params, ("pull",) if check_mode else ("pull", "push", "delete")) as client:
+    with open_client(params, credentials, ("pull",) if check_mode else ("pull", "push", "delete")) as client:
         change = change_of(params["zuul"])
         promotion = promote(client, images, prefix, change, params["cleanup"], params["cleanup_age"], check_mode)
         moved = sum(target.moves for target in promotion.targets)

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -41,6 +42,10 @@ from ansible_collections.gating.containers.plugins.module_utils._reference impor
     is_digest,
     is_loopback,
     is_tag,
+)
+from ansible_collections.gating.containers.plugins.module_utils._retry import (
+    MaxRetryError,
+    is_passing,
 )
 from ansible_collections.gating.containers.plugins.module_utils._transport import (
     Transport,
@@ -228,27 +233,62 @@ class Registry:
         :raises RegistryError: it was not accepted.
         """
         digest = digest_of(content)
+        location = self._begin_upload(repository, urllib.parse.urlencode({"mount": digest, "from": (source or repository).repository}))
+        if location:
+            self._expect(self._end_upload(repository, location, digest, content), f"PUT blob of {repository.name}", 201, 204)
+        return digest
+
+    def send_blob(self, repository: Reference, digest: str, content: t.Callable[[], contextlib.AbstractContextManager[t.BinaryIO]]) -> None:
+        """Store a blob of any size, unless the repository has it. It is streamed; an upload that breaks is begun anew.
+
+        :param content: opens it, for every try.
+        :raises RegistryError: it was not accepted.
+        """
+        what = f"PUT blob {digest} of {repository.name}"
+        _check_digest(digest, what)
+        url = f"{repository.repository}/blobs/{digest}"
+        if self._request("HEAD", repository.repository, url, what=f"HEAD blob {digest} of {repository.name}").status_code == 200:
+            return
+        policy = self._transport.policy()
+        while True:
+            response = failure = None
+            # A part of the body may be there after a failure, so the same upload must not be written to again.
+            location = self._begin_upload(repository)
+            try:
+                response = self._end_upload(repository, location, digest, content, retries=0)
+            except RegistryError as exc:
+                failure = exc
+            if response is not None and not is_passing(response.status_code):
+                self._expect(response, what, 201, 204)
+                return
+            try:
+                policy = policy.increment("PUT", "", response=response.raw if response is not None else None, error=failure)
+            except MaxRetryError:
+                raise failure or self._error(response, what) from None
+            policy.sleep(response.raw if response is not None else None)
+
+    def _begin_upload(self, repository: Reference, mount: str = "") -> str:
+        """The URL to upload a blob to; empty if it was mounted instead."""
         what = f"POST blob of {repository.name}"
         uploads = f"{repository.repository}/blobs/uploads/"
-        query = urllib.parse.urlencode({"mount": digest, "from": (source or repository).repository})
-        response = self._request("POST", repository.repository, f"{uploads}?{query}", what=what)
-        if response.status_code == 201:
-            return digest
-        if response.status_code != 202:
+        response = self._request("POST", repository.repository, uploads + (f"?{mount}" if mount else ""), what=what)
+        if mount and response.status_code == 201:
+            return ""
+        if mount and response.status_code != 202:
             response = self._request("POST", repository.repository, uploads, what=what)
         self._expect(response, what, 202)
         if not response.headers.get("Location"):
             raise RegistryError(f"{what}: the registry answered 202 without the URL to upload to: see the registry's log", response.status_code)
-        location = _absolute(response, response.headers.get("Location", ""), what)
-        location += ("&" if "?" in location else "?") + urllib.parse.urlencode({"digest": digest})
-        what = f"PUT blob of {repository.name}"
-        response = self._request("PUT", repository.repository, location, what=what, headers={"Content-Type": "application/octet-stream"}, data=content)
-        self._expect(response, what, 201, 204)
-        return digest
+        return _absolute(response, response.headers.get("Location", ""), what)
+
+    def _end_upload(self, repository: Reference, location: str, digest: str, content: t.Any, retries: int | None = None) -> t.Any:
+        url = location + ("&" if "?" in location else "?") + urllib.parse.urlencode({"digest": digest})
+        headers = {"Content-Type": "application/octet-stream"}
+        return self._request("PUT", repository.repository, url, what=f"PUT blob of {repository.name}", headers=headers, data=content, retries=retries)
 
     # -- requests ----------------------------------------------------------------------------------------------------
 
-    def _request(self, method: str, repository: str, url: str, *, what: str, headers: t.Any = None, data: t.Any = None) -> t.Any:
+    def _request(self, method: str, repository: str, url: str, *, what: str, headers: t.Any = None, data: t.Any = None, retries: int | None = None) -> t.Any:
         """One request with its authorization; ``url`` is absolute or relative to ``/v2/``."""
         auth = self._connect()
         target = url if "://" in url else f"{self._base_url}/v2/{url}"
@@ -256,7 +296,7 @@ class Registry:
         authorization = auth.authorization(repository) if ours else None
         tries = 3 if authorization is None else 2
         while True:
-            response = self._transport.request(method, target, what=what, headers=headers, data=data, authorization=authorization)
+            response = self._transport.request(method, target, what=what, headers=headers, data=data, authorization=authorization, retries=retries)
             tries -= 1
             # Of a 401 that another server gave after a redirect nothing is learned: its token server would get the login.
             if response.status_code != 401 or not tries or not ours or not same_origin(response.url, self._base_url):

@@ -329,7 +329,7 @@ def _run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     credentials = Credentials(params["credentials"])
     for move in moves:
         credentials.check_target(move.repository)
-    with open_client(params, ("pull",) if check_mode else ("pull", "push")) as client:
+    with open_client(params, credentials, ("pull",) if check_mode else ("pull", "push")) as client:
         targets = retag(client, moves, check_mode)
         moving = sum(target.moves for target in targets)
         return {

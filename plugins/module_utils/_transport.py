@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.cookiejar
 import pathlib
 import tempfile
@@ -168,6 +169,10 @@ class Transport:
         if not access.tls_verify:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
+    def policy(self, retries: int | None = None) -> RetryPolicy:
+        """A fresh policy for what is to be tried again."""
+        return RetryPolicy(total=self._retries if retries is None else retries, backoff_factor=_BACKOFF)
+
     def request(
         self,
         method: str,
@@ -183,11 +188,12 @@ class Transport:
         """Make a request, again after failures that may pass, and return the answer with its body read.
 
         :param what: names the request in errors: "GET manifest of quay.io/example/image:latest".
+        :param data: the body; or a function that opens one to be streamed, called anew for every try.
         :param authorization: value of the Authorization header; it goes to no other origin by a redirect.
         :returns: a ``requests.Response`` of any status; one that may pass only when all retries are used up.
         :raises RegistryError: no answer came.
         """
-        policy = RetryPolicy(total=self._retries if retries is None else retries, backoff_factor=_BACKOFF)
+        policy = self.policy(retries)
         while True:
             response = failure = None
             try:
@@ -210,18 +216,19 @@ class Transport:
 
     def _once(self, method: str, url: str, authorization: str | None, headers: t.Any, params: t.Any, data: t.Any) -> t.Any:
         self._counter.add()
-        response = self._session.request(
-            method,
-            url,
-            params=params,
-            data=data,
-            headers=headers,
-            auth=_Header(authorization),
-            timeout=self._timeout,
-            # With each request: REQUESTS_CA_BUNDLE in the environment overrides the session's attribute.
-            verify=self._verify(),
-            cert=(self._tls.cert, self._tls.key) if self._tls.cert else None,
-        )
+        with data() if callable(data) else contextlib.nullcontext(data) as body:
+            response = self._session.request(
+                method,
+                url,
+                params=params,
+                data=body,
+                headers=headers,
+                auth=_Header(authorization),
+                timeout=self._timeout,
+                # With each request: REQUESTS_CA_BUNDLE in the environment overrides the session's attribute.
+                verify=self._verify(),
+                cert=(self._tls.cert, self._tls.key) if self._tls.cert else None,
+            )
         self._counter.add(len(response.history))
         return response
 

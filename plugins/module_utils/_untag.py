@@ -401,7 +401,7 @@ def _run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     credentials = Credentials(params["credentials"])
     for selection in selections:
         credentials.check_target(selection.repository)
-    with open_client(params, ("pull",) if check_mode else ("pull", "push", "delete")) as client:
+    with open_client(params, credentials, ("pull",) if check_mode else ("pull", "push", "delete")) as client:
         removals = untag(client, selections, check_mode)
         going = sum(removal.action in ("remove", "removed") for removal in removals)
         kept = sum(removal.action == "kept" for removal in removals)

@@ -4,25 +4,17 @@
 
 # This module util is PRIVATE to the collection: it may change at any time.
 
-"""Pushing images with a container tool: one push for each image, its other tags by the registry API."""
+"""Uploading images that were built: one push for each, its other tags by the registry API."""
 
 from __future__ import annotations
 
-import base64
+import dataclasses
 import json
-import os
-import pathlib
-import tempfile
+import re
 import typing as t
 
-from ansible_collections.gating.containers.plugins.module_utils._build import (
-    check_supported,
-)
 from ansible_collections.gating.containers.plugins.module_utils._client import (
     Client,
-)
-from ansible_collections.gating.containers.plugins.module_utils._command import (
-    run,
 )
 from ansible_collections.gating.containers.plugins.module_utils._credentials import (
     Access,
@@ -40,124 +32,203 @@ from ansible_collections.gating.containers.plugins.module_utils._errors import (
 )
 from ansible_collections.gating.containers.plugins.module_utils._images import (
     Image,
-    check_method,
     check_prefix,
     parse_images,
 )
+from ansible_collections.gating.containers.plugins.module_utils._manifest import (
+    Manifest,
+)
 from ansible_collections.gating.containers.plugins.module_utils._reference import (
     Reference,
-    is_loopback,
+    check_tag,
 )
 from ansible_collections.gating.containers.plugins.module_utils._retag import (
     Move,
     retag,
 )
+from ansible_collections.gating.containers.plugins.module_utils._retry import (
+    MaxRetryError,
+    RetryPolicy,
+)
+from ansible_collections.gating.containers.plugins.module_utils._tool import (
+    Tool,
+    tool_of,
+)
+from ansible_collections.gating.containers.plugins.module_utils._zuul_registry import (
+    ZuulRegistry,
+    publish,
+)
+
+# Words of the tools for what another try cannot mend.
+_FINAL = re.compile(
+    r"unauthorized|denied\b|forbidden|authentication required|invalid reference|invalid username|x509:|certificate signed|verify certificate"
+    r"|image not known|no such image|does not exist locally|is not installed|cannot be run",
+    re.IGNORECASE,
+)
 
 
-def tool_options(access: Access, directory: pathlib.Path) -> list[str]:
-    """The options that tell podman or buildah how to reach a registry and as whom.
+@dataclasses.dataclass(frozen=True)
+class Upload:
+    """An image, and where it goes.
 
-    The login is in a file; never in an argument, and never in the user's own auth file, which simultaneous runs would share.
-
-    :param directory: private and existing, to be removed after use.
-    :raises InputError: a certificate or key that is given by its path cannot be read.
+    :param local: its local name.
+    :param targets: its tags to upload, in one repository, each to its final tag.
     """
-    options = []
-    if access.login is not None:
-        secret = base64.b64encode(f"{access.login.username}:{access.login.password}".encode()).decode("ascii")
-        path = directory / "auth.json"
-        _write(path, json.dumps({"auths": {access.registry: {"auth": secret}}}))
-        options += ["--authfile", str(path)]
-    for key, name in (("ca_cert", "ca.crt"), ("client_cert", "client.cert"), ("client_key", "client.key")):
-        value = getattr(access, key)
-        if value:
-            certificates = directory / "certs"
-            certificates.mkdir(mode=0o700, exist_ok=True)
+
+    image: Image
+    local: Reference
+    targets: t.Mapping[Reference, str]
+
+
+def push(tool: Tool, upload: Upload, access: Access, policy: RetryPolicy) -> str:
+    """Push an image under its local name, again after failures that may pass, and return its digest.
+
+    :raises ContainersError: it failed; the message has the tool's own words.
+    """
+    while True:
+        try:
+            return tool.push(upload.local, bool(upload.image.arch), access)
+        except ContainersError as exc:
+            # Without the image's name, in which any word may be.
+            said = f"{exc} {exc.result.get('stderr', '')}".replace(upload.local.repository, "")
+            if isinstance(exc, InputError) or _FINAL.search(said):
+                raise
             try:
-                _write(certificates / name, value if "-----BEGIN" in value else pathlib.Path(value).expanduser().read_text(encoding="utf-8"))
-            except (OSError, RuntimeError, ValueError):
-                raise InputError(f"container_registry_credentials[{access.registry}]: {key} is neither PEM text nor a file that can be read") from None
-    if (directory / "certs").exists():
-        options += ["--cert-dir", str(directory / "certs")]
-    # Without verification podman tries https, then http: what is wanted on loopback, and for plain http.
-    if not access.tls_verify or access.scheme == "http" or (access.scheme is None and is_loopback(access.registry) and not access.ca_cert):
-        options.append("--tls-verify=false")
-    return options
+                policy = policy.increment(error=exc)
+            except MaxRetryError:
+                raise exc from None
+        policy.sleep()
 
 
-def _write(path: pathlib.Path, content: str) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(content)
+def upload_all(client: Client, credentials: Credentials, tool: Tool, uploads: t.Sequence[Upload], policy: RetryPolicy) -> list[dict[str, t.Any]]:
+    """Push images to where they are to be promoted or used.
 
-
-def push(command: str, name: Reference, access: Access) -> str:
-    """Push a local image under its own name, and return the digest that the tool says it has there.
-
-    :raises ContainersError: the tool failed; the message has its own words.
-    """
-    with tempfile.TemporaryDirectory(prefix="gating-containers-") as temporary:
-        digestfile = pathlib.Path(temporary) / "digest"
-        options = tool_options(access, pathlib.Path(temporary))
-        run(f"push of {name}", [command, "push", "--quiet", "--digestfile", str(digestfile), *options, str(name), f"docker://{name}"])
-        return digestfile.read_text(encoding="ascii").strip()
-
-
-def upload(client: Client, credentials: Credentials, command: str, images: t.Sequence[Image], prefix: str) -> list[dict[str, t.Any]]:
-    """Push images under the names that they have with a prefix.
-
-    :param prefix: of the temporary tags; empty to push the final ones.
-    :returns: for each tag the digest that the registry serves, and whether it is another than before.
+    :returns: for each tag the digest that the registry serves, its platforms, and whether it is another than before.
     :raises ContainersError: an image could not be pushed, or the registry does not serve what was pushed.
     """
-    names = [name for image in images for name in image.names(prefix)]
-    before = _look(client, names)
+    targets = [target for upload in uploads for target in upload.targets]
+    before = _look(client, targets)
     moves = []
     try:
-        for image in images:
-            name, tags = image.names(prefix)[0], tuple(str(name.tag) for name in image.names(prefix))
-            digest = push(command, name, credentials.access(name.registry))
-            moves.append(Move(image.repository, tags[0], tags, digest))
+        for upload in uploads:
+            tags = tuple(str(target.tag) for target in upload.targets)
+            digest = push(tool, upload, credentials.access(upload.local.registry), policy)
+            moves.append(Move(upload.image.repository, str(upload.local.tag), tags, digest))
         after = {target.image: target.digest for target in retag(client, moves)}
+        platforms = client.map(lambda upload: _platforms(client, upload.local), uploads)
     except ContainersError as exc:
         # What was pushed stays: a push names its tag at once.
         try:
-            now = _look(client, names)
+            now = _look(client, targets)
         except ContainersError:
             raise exc from None
-        moved = [str(name) for name in names if now[name] != before[name]]
+        moved = [str(target) for target in targets if now[target] != before[target]]
         error = ContainersError(f"{exc} - of the tags to upload {'these were: ' + ', '.join(moved) if moved else 'none was'}", exc.result)
-        error.result.update(changed=bool(moved), images=_results(before, now))
+        error.result.update(changed=bool(moved), images=[_result(target, now[target], now[target] != before[target], []) for target in targets])
         raise error from None
-    return _results(before, after)
+    return [_result(target, after[target], after[target] != before[target], found) for upload, found in zip(uploads, platforms) for target in upload.targets]
 
 
-def _look(client: Client, names: t.Sequence[Reference]) -> dict[Reference, str | None]:
-    found = client.map(lambda name: client.registry(name).resolve(name), names)
-    return {name: descriptor.digest if descriptor else None for name, descriptor in zip(names, found)}
+def upload_to_intermediate(client: Client, registry: ZuulRegistry, tool: Tool, uploads: t.Sequence[Upload]) -> list[dict[str, t.Any]]:
+    """Push images to the intermediate registry.
+
+    :returns: as ``upload_all``.
+    :raises ContainersError: an image could not be pushed.
+    """
+    results: list[dict[str, t.Any]] = []
+    try:
+        for upload in uploads:
+            for item in publish(registry, client, tool, upload.image, upload.local, list(upload.targets)):
+                results.append(_result(item.name, item.manifest.digest, item.changed, _platforms_of(client, item.name, item.manifest)))
+    except ContainersError as exc:
+        exc.result.update(images=results, changed=any(result["changed"] for result in results))
+        raise
+    return results
 
 
-def _results(before: t.Mapping[Reference, str | None], after: t.Mapping[Reference, str | None]) -> list[dict[str, t.Any]]:
-    return [{"repository": name.name, "tag": name.tag, "digest": digest, "changed": digest != before[name]} for name, digest in after.items()]
+def artifacts(uploads: t.Sequence[Upload], results: t.Sequence[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
+    """What was uploaded, in the form of Zuul's artifacts. Their tags are the final ones; the URL is where an image is now."""
+    finals = [(upload.image, tag) for upload in uploads for tag in upload.targets.values()]
+    return [
+        {
+            "name": f"{image.repository.name}:{tag}",
+            "url": f"docker://{result['repository']}:{result['tag']}",
+            "metadata": {
+                "type": "container_image",
+                "repository": image.repository.name,
+                "tag": tag,
+                "digest": result["digest"],
+                "platforms": result["platforms"],
+            },
+        }
+        for (image, tag), result in zip(finals, results)
+    ]
+
+
+def _platforms(client: Client, image: Reference) -> list[str]:
+    manifest = client.registry(image).manifest(image)
+    if manifest is None:
+        raise ContainersError(f"{image}: it is gone again after it was uploaded: who else writes there?")
+    return _platforms_of(client, image, manifest)
+
+
+def _platforms_of(client: Client, image: Reference, manifest: Manifest) -> list[str]:
+    if manifest.is_index:
+        return sorted({child.platform or "unknown" for child in manifest.images})
+    try:
+        config = json.loads(client.registry(image).blob(image, manifest.config.digest)) if manifest.config else {}
+        return ["/".join(str(config[key]) for key in ("os", "architecture", "variant") if config.get(key))]
+    except (ValueError, AttributeError):
+        raise ContainersError(f"{image}: its config is damaged") from None
+
+
+def _look(client: Client, targets: t.Sequence[Reference]) -> dict[Reference, str | None]:
+    found = client.map(lambda target: client.registry(target).resolve(target), targets)
+    return {target: descriptor.digest if descriptor else None for target, descriptor in zip(targets, found)}
+
+
+def _result(target: Reference, digest: str | None, changed: bool, platforms: list[str]) -> dict[str, t.Any]:
+    return {"repository": target.name, "tag": target.tag, "digest": digest, "platforms": platforms, "changed": changed}
 
 
 def _run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
-    prefix = check_prefix(params["prefix"]) if params["promote"] else ""
+    promote = params["promote"]
+    prefix = check_prefix(params["prefix"]) if promote else ""
     images = parse_images(params["images"], prefix)
-    check_supported(params["command"], images)
-    check_method(params["method"])
     credentials = Credentials(params["credentials"])
     for image in images:
         credentials.check_target(image.repository)
+    registry = None
+    if promote and params["method"] == "intermediate-registry":
+        if not params["intermediate_registry"]:
+            message = "nothing to upload: with the method intermediate-registry the images are promoted from there, and intermediate_registry is not given"
+            return {"changed": False, "msg": message, "images": [], "artifacts": [], "requests": 0}
+        registry = ZuulRegistry.parse("intermediate_registry", params["intermediate_registry"])
+        credentials = registry.credentials
+        build = str(params["zuul"].get("build") or "")
+        if not build:
+            raise InputError("intermediate_registry is given, but zuul.build is not, by which the images are named there")
+        uploads = [
+            Upload(image, image.names()[0], {registry.repository(image).with_tag(check_tag(f"{build}_{tag}")): tag for tag in image.tags}) for image in images
+        ]
+    else:
+        uploads = [Upload(image, image.names(prefix)[0], dict(zip(image.names(prefix), image.tags))) for image in images]
+    tags = [target for upload in uploads for target in upload.targets]
     if check_mode:
-        results = [{"repository": name.name, "tag": name.tag, "changed": True} for image in images for name in image.names(prefix)]
-        return {"changed": True, "msg": f"would upload {count(len(images), 'image')}", "images": results, "requests": 0}
-    with open_client(params, ("pull", "push")) as client:
-        results = upload(client, credentials, params["command"], images, prefix)
+        results = [_result(target, None, True, list(upload.image.arch)) for upload in uploads for target in upload.targets]
+        return {"changed": True, "msg": f"would upload {', '.join(map(str, tags))}", "images": results, "artifacts": [], "requests": 0}
+    tool = tool_of(params["command"])
+    with open_client(params, credentials, ("pull", "push")) as client:
+        if registry:
+            results = upload_to_intermediate(client, registry, tool, uploads)
+        else:
+            results = upload_all(client, credentials, tool, uploads, RetryPolicy(total=params["retries"], backoff_factor=0.5))
         changed = sum(bool(result["changed"]) for result in results)
         return {
             "changed": bool(changed),
             "msg": f"uploaded {count(len(images), 'image')} with {count(len(results), 'tag')}, {changed} changed, {count(client.requests, 'request')}",
             "images": results,
+            "artifacts": artifacts(uploads, results),
             "requests": client.requests,
         }
 
@@ -169,6 +240,8 @@ ENTRY = Entry(
         "method": {"type": "str", "default": "tag", "choices": ["tag", "intermediate-registry"]},
         "promote": {"type": "bool", "default": True},
         "command": {"type": "str", "default": "podman", "choices": ["podman", "buildah", "docker"]},
+        "intermediate_registry": {"type": "dict", "default": {}, "no_log": True},
+        "zuul": {"type": "dict", "default": {}},
         **client_arguments(),
     },
     run=_run,

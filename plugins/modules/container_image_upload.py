@@ -41,7 +41,10 @@ options:
     type: str
     required: true
   method:
-    description: The way in which images are promoted, see the variable C(promote_container_image_method). V(intermediate-registry) is refused for now.
+    description:
+      - The way in which images are promoted, see the variable C(promote_container_image_method).
+      - With V(intermediate-registry), unless O(promote=false), nothing goes to the images' own registries, but all to O(intermediate_registry) if that
+        is given.
     type: str
     choices: [tag, intermediate-registry]
     default: tag
@@ -54,6 +57,17 @@ options:
     type: str
     choices: [podman, buildah, docker]
     default: podman
+  intermediate_registry:
+    description:
+      - The registry from which images are promoted with O(method=intermediate-registry), with C(host), C(port), C(username), C(password), C(cert)
+        and C(scheme).
+      - They are called there as in full, with the tags V(<zuul.build>_<tag>).
+    type: dict
+    default: {}
+  zuul:
+    description: The variable C(zuul).
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -85,10 +99,29 @@ images:
       description: What the tag names; not in check mode.
       type: str
       sample: sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a
+    platforms:
+      description: The platforms of the image.
+      type: list
+      elements: str
+      sample: [linux/amd64, linux/arm64]
     changed:
       description: Whether it named anything else before.
       type: bool
       sample: true
+artifacts:
+  description: The same in the form of Zuul's artifacts. Under Zuul they are returned to it, so that later jobs and its API know of the images.
+  type: list
+  elements: dict
+  returned: success
+  sample:
+    - name: quay.io/example/app:latest
+      url: docker://quay.io/example/app:change_4711_latest
+      metadata:
+        type: container_image
+        repository: quay.io/example/app
+        tag: latest
+        digest: sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a
+        platforms: [linux/amd64, linux/arm64]
 requests:
   description: How many HTTP requests were made.
   type: int

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import ast
+import gzip
 import os
 import pathlib
 import re
@@ -17,16 +18,20 @@ import typing as t
 
 import pytest
 import yaml
+from ansible_collections.gating.containers.plugins.module_utils._images import Image
+from ansible_collections.gating.containers.plugins.module_utils._reference import Reference
+from ansible_collections.gating.containers.plugins.module_utils._upload import Upload, artifacts
 from registries import Server, ago
 
-from playbooks import ROOT, Ansible
+from playbooks import ROOT, Ansible, play_of
 
 README = (ROOT / "README.md").read_text()
+BUILDING = (ROOT / "docs/building.md").read_text()
 
 
-def block(name: str, registry: Server) -> str:
-    """The code block of the README that is marked for a test, with the registry at hand in the place of Quay."""
-    found = re.search(rf"<!-- test: {name} -->\n```\w+\n(.*?)```", README, re.DOTALL)
+def block(name: str, registry: Server, text: str = README) -> str:
+    """The code block of a page that is marked for a test, with the registry at hand in the place of Quay."""
+    found = re.search(rf"<!-- test: {name} -->\n```\w+\n(.*?)```", text, re.DOTALL)
     assert found, name
     return at(registry, found[1])
 
@@ -75,6 +80,52 @@ def test_the_readmes_zuul_playbooks(operator: Ansible, registry: Server) -> None
         if name == "gate":
             assert "example/app:change_3_latest" in registry.api.state("example/app")
     assert sorted(registry.api.state("example/app", "example/tools")) == FINAL
+
+
+def test_the_page_on_building(newest: Ansible, registry: Server, podman: dict[str, str]) -> None:
+    newest.environment.update(podman)
+    given = yaml.safe_load(block("building", registry, BUILDING))
+    given.update(zuul_work_dir=str(newest.directory), container_registry_credentials=registry.credentials())
+    for name, text in (
+        ("base/Containerfile", "FROM scratch\nCOPY busybox /bin/sh\n"),
+        ("app/Containerfile", f"FROM {registry.name}/example/base\nARG MOTTO\nLABEL motto=$MOTTO\n"),
+        ("tools/Containerfile.debug", "FROM scratch AS debug\nCOPY content /\nFROM scratch\nCOPY busybox /\n"),
+        ("tools/src/content", "of the path"),
+    ):
+        path = newest.directory / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        shutil.copy("/bin/busybox", path.parent / "busybox")
+    newest.play(playbook=play_of("build_container_image", "upload_container_image"), variables=given).check()
+    api = registry.api
+    assert sorted(api.state("example/base", "example/app", "example/tools")) == [
+        f"example/{name}:staged_{tag}" for name, tag in (("app", "1.4"), ("app", "latest"), ("base", "latest"), ("tools", "latest"))
+    ]
+    child = api.call("GET", "example/app/manifests/staged_latest").json()["manifests"][1]["digest"]
+    config = api.call("GET", f"example/app/manifests/{child}").json()["config"]["digest"]
+    labels = api.call("GET", f"example/app/blobs/{config}").json()["config"]["Labels"]
+    assert labels["motto"] == 'it\'s "two words" for $5'
+    assert labels["org.opencontainers.image.title"] == "The app"
+
+    for name in ("one", "two"):
+        script = newest.home / "src" / "example.org" / name / "install.sh"
+        script.parent.mkdir(parents=True)
+        script.write_text(f"#!/bin/sh\necho {name} >> /installed\n")
+        script.chmod(0o755)
+    (newest.directory / "base/Containerfile").write_text(f"FROM scratch\nCOPY busybox /bin/sh\n{block('siblings', registry, BUILDING)}")
+    images = [{"context": "base", "repository": f"{registry.name}/example/base", "siblings": ["example.org/one", "example.org/two"]}]
+    newest.play(playbook=play_of("build_container_image", "upload_container_image"), variables={**given, "container_images": images}).check()
+    layer = api.call("GET", "example/base/manifests/staged_latest").json()["layers"][-1]["digest"]
+    content = gzip.decompress(api.call("GET", f"example/base/blobs/{layer}").content)
+    assert b"one\ntwo\n" in content
+
+
+def test_the_pages_artifact_is_what_zuul_gets(newest: Ansible, registry: Server) -> None:
+    image = Image(Reference("quay.io", "example/app"), tags=("latest",), arch=("linux/amd64", "linux/arm64"))
+    name = image.names("change_4711_")[0]
+    documented = yaml.safe_load(block("artifact", registry, BUILDING).replace(registry.name, "quay.io"))
+    result = {"repository": name.name, "tag": name.tag, "digest": documented["metadata"]["digest"], "platforms": list(image.arch)}
+    assert artifacts([Upload(image, name, {name: "latest"})], [result]) == [documented]
 
 
 def examples() -> list[t.Any]:

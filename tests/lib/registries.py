@@ -144,8 +144,9 @@ class Server:
     username = "publisher"
     password = "correct-horse-battery"
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int, host: str = "127.0.0.1") -> None:
+    def __init__(self, process: subprocess.Popen[bytes], port: int, directory: pathlib.Path, host: str = "127.0.0.1") -> None:
         self.process = process
+        self.directory = directory
         self.port = port
         self.host = host
         self.name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -165,7 +166,7 @@ class Server:
 def start_docker_registry(directory: pathlib.Path, **options: t.Any) -> Server:
     """Debian's docker-registry 2.8, or with ``command`` the newer distribution, with a password."""
     process, port = docker_registry.start(directory, Server.username, Server.password, **options)
-    return Server(process, port, options.get("host", "127.0.0.1"))
+    return Server(process, port, directory, options.get("host", "127.0.0.1"))
 
 
 def start_zuul_registry(directory: pathlib.Path, command: str) -> Server:
@@ -191,7 +192,7 @@ def start_zuul_registry(directory: pathlib.Path, command: str) -> Server:
     with log.open("wb") as output:
         process = subprocess.Popen([command, "-c", str(path)], stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
     docker_registry.wait_for("127.0.0.1", port, process, log)
-    return Server(process, port)
+    return Server(process, port, directory)
 
 
 def zuul_registry_token(server: Server, repository: str) -> str:
@@ -222,6 +223,8 @@ def push_to_zuul_registry(server: Server, path: str, tags: list[str]) -> str:
     return digest_of(content)
 
 
-def resolve_with_token(server: Server, path: str, tag: str) -> str:
-    headers = {"Authorization": f"Bearer {zuul_registry_token(server, path)}", "Accept": "application/vnd.docker.distribution.manifest.v2+json"}
+def resolve_with_token(server: Server, path: str, tag: str, index: bool = False) -> str:
+    """What a tag names at zuul-registry."""
+    accept = ACCEPT if index else "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json"
+    headers = {"Authorization": f"Bearer {zuul_registry_token(server, path)}", "Accept": accept}
     return requests.head(f"http://{server.name}/v2/{path}/manifests/{tag}", headers=headers, timeout=30).headers["Docker-Content-Digest"]

@@ -16,6 +16,7 @@ import ansible_collections.gating.containers.plugins.module_utils._entry as entr
 import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.gating.containers.plugins.module_utils._credentials import Credentials
 from ansible_collections.gating.containers.plugins.module_utils._entry import (
     Entry,
     client_arguments,
@@ -32,7 +33,7 @@ from ansible_collections.gating.containers.plugins.module_utils._errors import (
 from ansible_collections.gating.containers.plugins.module_utils._reference import Reference
 
 SECRET = "s3cr3t-Pa55w0rd"
-PARAMS = {"credentials": {}, "parallel": 8, "timeout": 60, "retries": 5}
+PARAMS = {"parallel": 8, "timeout": 60, "retries": 5}
 HIDDEN = "********"
 
 
@@ -44,7 +45,7 @@ def test_count(number: int, text: str) -> None:
 def test_the_arguments_of_the_contract() -> None:
     result = ArgumentSpecValidator(client_arguments()).validate({})
     assert result.error_messages == []
-    assert result.validated_parameters == PARAMS
+    assert result.validated_parameters == {**PARAMS, "credentials": {}}
     assert client_arguments()["credentials"]["no_log"] is True
     # Callers put them into specs of their own.
     assert client_arguments()["credentials"] is not client_arguments()["credentials"]
@@ -52,18 +53,13 @@ def test_the_arguments_of_the_contract() -> None:
 
 @pytest.mark.parametrize(("name", "value", "least"), [("parallel", 0, 1), ("parallel", -1, 1), ("timeout", 0, 1), ("retries", -1, 0)])
 def test_numbers_out_of_range(name: str, value: int, least: int) -> None:
-    with pytest.raises(InputError, match=f"^{name} is to be at least {least}, not {value}$"), open_client({**PARAMS, name: value}, ("pull",)):
+    with pytest.raises(InputError, match=f"^{name} is to be at least {least}, not {value}$"), open_client({**PARAMS, name: value}, Credentials(), ("pull",)):
         pass
 
 
 def test_the_least_numbers() -> None:
-    with open_client({**PARAMS, "parallel": 1, "timeout": 1, "retries": 0}, ("pull",)) as client:
+    with open_client({**PARAMS, "parallel": 1, "timeout": 1, "retries": 0}, Credentials(), ("pull",)) as client:
         assert client.requests == 0
-
-
-def test_wrong_credentials() -> None:
-    with pytest.raises(InputError, match="container_registry_credentials"), open_client({**PARAMS, "credentials": {"quay.io": {"user": "x"}}}, ("pull",)):
-        pass
 
 
 def test_an_error_inside_gets_the_number_of_requests(http_server: t.Any, certificate: t.Any) -> None:
@@ -71,8 +67,8 @@ def test_an_error_inside_gets_the_number_of_requests(http_server: t.Any, certifi
     server.on("GET", "/v2/", 200)
     server.on("HEAD", "/v2/a/manifests/b", 403)
     image = Reference(server.name, "a", "b")
-    params = {**PARAMS, "credentials": {server.name: {"scheme": "http", "ca_cert": certificate.cert}}}
-    with pytest.raises(RegistryError) as caught, open_client(params, ("pull",)) as client:
+    credentials = Credentials({server.name: {"scheme": "http", "ca_cert": certificate.cert}})
+    with pytest.raises(RegistryError) as caught, open_client(PARAMS, credentials, ("pull",)) as client:
         registry = client.registry(image)
         directory = registry._transport._tls._directory.name
         registry.resolve(image)
@@ -83,7 +79,7 @@ def test_an_error_inside_gets_the_number_of_requests(http_server: t.Any, certifi
 
 
 def test_what_an_error_tells_is_kept() -> None:
-    with pytest.raises(ContainersError) as caught, open_client(PARAMS, ("pull",)):
+    with pytest.raises(ContainersError) as caught, open_client(PARAMS, Credentials(), ("pull",)):
         raise ContainersError("no", {"changed": True})
     assert caught.value.result == {"changed": True, "requests": 0}
 
@@ -209,6 +205,58 @@ def test_the_environment_of_a_build_is_hidden() -> None:
 
     result = execute(Entry({}, run), {"env": {"TOKEN": SECRET, "LEVEL": "1"}}, False)
     assert (result["msg"], result["stderr"]) == (f"it printed {HIDDEN} in step 1", f"log in with {HIDDEN}")
+
+
+ZUUL_REGISTRY = {
+    "host": "registry.example",
+    "port": 5000,
+    "username": "zuul-user",
+    "password": SECRET,
+    "cert": "-----BEGIN CERTIFICATE-----",
+    "scheme": "https",
+}
+
+
+@pytest.mark.parametrize("name", ["buildset_registry", "intermediate_registry"])
+@pytest.mark.parametrize("failing", [True, False])
+def test_of_zuuls_registries_the_password_is_hidden_and_nothing_else(name: str, failing: bool) -> None:
+    text = f"zuul-user:{SECRET}@registry.example:5000 by https with -----BEGIN CERTIFICATE-----"
+    told = {"images": [{"pushed": [f"registry.example:5000/{SECRET}"], "port": 5000}], "stderr": text}
+    run = fail(ContainersError(text, told)) if failing else lambda *dummy: {"msg": text, **told}
+    result = execute(Entry({}, run), {name: ZUUL_REGISTRY}, False)
+    assert SECRET not in json.dumps(result)
+    assert result["msg"] == result["stderr"] == text.replace(SECRET, HIDDEN)
+    assert result["images"] == [{"pushed": [f"registry.example:5000/{HIDDEN}"], "port": 5000}]
+
+
+@pytest.mark.parametrize("name", ["buildset_registry", "intermediate_registry"])
+def test_of_zuuls_registries_a_bug_shows_no_password(name: str) -> None:
+    result = execute(Entry({}, fail(KeyError(f"of {SECRET}"))), {name: ZUUL_REGISTRY}, False)
+    assert SECRET not in json.dumps(result)
+
+
+@pytest.mark.parametrize("key", ["passwd", "Password", "api_token"])
+def test_of_zuuls_registries_what_is_not_known_is_hidden(key: str) -> None:
+    result = execute(Entry({}, lambda *dummy: {"msg": f"used {SECRET}"}), {"buildset_registry": {"host": "a.b", key: {"deep": [SECRET]}}}, False)
+    assert result["msg"] == f"used {HIDDEN}"
+
+
+def test_of_zuuls_registries_a_small_value_that_is_not_known_is_not_hidden() -> None:
+    result = execute(Entry({}, lambda *dummy: {"msg": "10 images"}), {"buildset_registry": {"host": "a.b", "proxy_port": 1}}, False)
+    assert result["msg"] == "10 images"
+
+
+@pytest.mark.parametrize("value", [None, {}])
+def test_without_zuuls_registries_nothing_is_hidden(value: t.Any) -> None:
+    result = execute(Entry({}, lambda *dummy: {"msg": "done"}), {"buildset_registry": value, "intermediate_registry": value}, False)
+    assert result == {"msg": "done"}
+
+
+def test_a_module_hides_the_password_of_zuuls_registries(module: t.Any) -> None:
+    one = Entry({"buildset_registry": {"type": "dict", "default": {}, "no_log": True}}, lambda *dummy: {"msg": f"registry.example:5000 {SECRET} zuul-user"})
+    code, result, printed = module(one, buildset_registry=ZUUL_REGISTRY)
+    assert (code, result["msg"]) == (0, f"registry.example:5000 {HIDDEN} zuul-user")
+    assert SECRET not in printed
 
 
 @pytest.mark.parametrize("credentials", [{"quay.io": {"username": "u", "passwd": SECRET}}, {"quay.io": f"u:{SECRET}"}])

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 import pytest
@@ -172,6 +173,98 @@ def test_a_name_alone_takes_its_value_from_the_environment(key: str) -> None:
 def test_refuses_a_value_without_a_name(key: str) -> None:
     with pytest.raises(InputError, match="NAME=VALUE"):
         parse(**{key: ["=value"]})
+
+
+@pytest.mark.parametrize(
+    ("given_project", "project"),
+    [
+        ("opendev.org/openstack/nova", "opendev.org/openstack/nova"),
+        ("opendev.org/openstack/nova/", "opendev.org/openstack/nova"),
+        ("nova", "nova"),
+        (".hidden", ".hidden"),
+        ("a..b/...c", "a..b/...c"),
+        ("github.com/Example/a_b-c.d", "github.com/Example/a_b-c.d"),
+    ],
+)
+def test_siblings(given_project: str, project: str) -> None:
+    assert parse(siblings=[given_project, "other"]).siblings == (project, "other")
+
+
+@pytest.mark.parametrize(
+    "project", ["", ".", "..", "/", "./", "/etc", "/etc/passwd", "../a", "a/..", "a/../b", "a/../../b", "./a", "a/./b", "a//b", "a/b/.", "//a"]
+)
+def test_refuses_a_sibling_that_leads_elsewhere(project: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse(siblings=["opendev.org/good", project])
+    assert str(caught.value) == (f"container_images[0] ({NAME}): the sibling {project!r} is not the name of a project, such as opendev.org/openstack/nova")
+
+
+@pytest.mark.parametrize("projects", [["a", "a"], ["a", "a/"], ["a", "a/b"], ["a/b", "c", "a"]])
+def test_refuses_siblings_in_one_another(projects: list[str]) -> None:
+    with pytest.raises(InputError, match="are in one another: name one$"):
+        parse(siblings=projects)
+
+
+def test_siblings_with_a_common_beginning() -> None:
+    assert parse(siblings=["a/b", "a/bc", "a/c"]).siblings == ("a/b", "a/bc", "a/c")
+
+
+@pytest.mark.parametrize("project", [" a", "a ", "a\n"])
+def test_refuses_white_space_at_the_end_of_a_sibling(project: str) -> None:
+    with pytest.raises(InputError, match="white space"):
+        parse(siblings=[project])
+
+
+@pytest.mark.parametrize("project", ["a b", "a\tb", "a\nb", "a/b c", " ", "a\u2003b"])
+def test_refuses_a_sibling_with_white_space(project: str) -> None:
+    with pytest.raises(InputError, match="holds white space, which separates the names in ZUUL_SIBLINGS"):
+        parse(siblings=[project])
+
+
+@pytest.mark.parametrize(
+    "platforms", [["linux/amd64"], ["linux/amd64", "linux/arm64"], ["linux/arm/v7", "linux/arm/v6"], ["windows/amd64/10.0.20348.1"], ["linux/386"], []]
+)
+def test_platforms(platforms: list[str]) -> None:
+    assert parse(arch=platforms).arch == tuple(platforms)
+
+
+@pytest.mark.parametrize(
+    "platform", ["", "amd64", "linux", "linux/", "/amd64", "linux//amd64", "linux/arm/v7/x", "Linux/amd64", "linux/AMD64", "linux/amd64,linux/arm64",
+                 "linux/amd64 ", "linux/amd64\n", "--privileged", "*", "linux/$X"]
+)  # fmt: skip
+def test_refuses_what_is_no_platform(platform: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse(arch=["linux/amd64", platform])
+    assert str(caught.value) == f"container_images[0] ({NAME}): {platform!r} in arch is not a platform, such as linux/amd64 or linux/arm/v7"
+
+
+def test_refuses_a_platform_that_is_named_twice() -> None:
+    with pytest.raises(InputError, match="container_images.0. .quay.io/example/image.: arch names a platform twice"):
+        parse(arch=["linux/amd64", "linux/arm64", "linux/amd64"])
+
+
+@pytest.mark.parametrize("key", ["arch", "siblings"])
+@pytest.mark.parametrize(
+    ("value", "word"), [("linux/amd64", "a list, not a str"), ([5], "texts, not of int"), ([None], "texts, not of NoneType"), ([["a"]], "texts, not of list")]
+)
+def test_refuses_platforms_and_siblings_of_another_type(key: str, value: t.Any, word: str) -> None:
+    with pytest.raises(InputError, match=f"{key} is to be a list") as caught:
+        parse(**{key: value})
+    assert word in str(caught.value)
+
+
+@given(st.text(max_size=12) | st.lists(st.sampled_from(["a", ".", "..", "/", " ", "opendev.org"]), max_size=6).map("".join))
+def test_a_sibling_is_always_below_the_directory_of_the_projects(project: str) -> None:
+    try:
+        (name,) = parse(siblings=[project]).siblings
+    except InputError:
+        return
+    root = os.path.abspath("src")
+    below = os.path.relpath(os.path.join(root, name), root)
+    # Its copy too is where it is expected, so nothing is written elsewhere.
+    assert below == name
+    assert below != "."
+    assert not below.startswith("../")
 
 
 @pytest.mark.parametrize("tag", ["t" * 120, "t" * 119])

@@ -106,6 +106,33 @@ def test_config(content: t.Any, config: Descriptor | None) -> None:
     assert manifest(content).config == config
 
 
+CONFIG = Descriptor("c", EMPTY, 2)
+LAYER = {"mediaType": "l", "digest": digest_of(b"layer"), "size": 5}
+
+
+@pytest.mark.parametrize(
+    ("content", "blobs"),
+    [
+        ({"config": {"mediaType": "c", "digest": EMPTY, "size": 2}, "layers": [LAYER]}, [CONFIG, Descriptor("l", LAYER["digest"], 5)]),
+        ({"config": {"mediaType": "c", "digest": EMPTY, "size": 2}, "layers": []}, [CONFIG]),
+        ({"config": {"mediaType": "c", "digest": EMPTY, "size": 2}}, [CONFIG]),
+        ({"layers": [LAYER, LAYER]}, [Descriptor("l", LAYER["digest"], 5)] * 2),
+        # Of a Windows image the base layers are only at Microsoft's.
+        ({"layers": [{**LAYER, "urls": ["https://mcr.microsoft.com/x"]}, LAYER]}, [Descriptor("l", LAYER["digest"], 5)]),
+        ({"layers": [{**LAYER, "urls": []}]}, [Descriptor("l", LAYER["digest"], 5)]),
+        ({"layers": [None, 5, "x", {}]}, [Descriptor("", "")]),
+        ({"layers": None}, []),
+        ({"layers": "x"}, []),
+        ({"layers": {"digest": EMPTY}}, []),
+        ({"manifests": [LAYER]}, []),
+        ({}, []),
+        (b"no json", []),
+    ],
+)
+def test_blobs(content: t.Any, blobs: list[Descriptor]) -> None:
+    assert manifest(content).blobs == blobs
+
+
 @pytest.mark.parametrize(
     ("content", "annotations"),
     [({"annotations": {"a": "b"}}, {"a": "b"}), ({"annotations": None}, {}), ({"annotations": []}, {}), ({}, {}), (b"", {}), (b"[1]", {})],
@@ -149,7 +176,13 @@ _DESCRIPTORS = (
     st.fixed_dictionaries({}, optional={"mediaType": _JSON, "digest": _JSON, "platform": _JSON, "size": st.none() | st.integers(0, 9)}) | st.integers()
 )
 _MANIFESTS = st.fixed_dictionaries(
-    {}, optional={"manifests": st.none() | st.lists(_DESCRIPTORS, max_size=3), "config": _DESCRIPTORS | _JSON, "annotations": _JSON}
+    {},
+    optional={
+        "manifests": st.none() | st.lists(_DESCRIPTORS, max_size=3),
+        "config": _DESCRIPTORS | _JSON,
+        "layers": _JSON | st.lists(_DESCRIPTORS, max_size=3),
+        "annotations": _JSON,
+    },
 )
 
 
@@ -157,7 +190,7 @@ def look_at_everything(found: Manifest) -> None:
     assert isinstance(found.json, dict)
     assert isinstance(found.annotations, dict)
     assert isinstance(found.is_tombstone, bool)
-    for descriptor in [*found.children, *([found.config] if found.config else [])]:
+    for descriptor in [*found.children, *found.blobs, *([found.config] if found.config else [])]:
         assert isinstance(descriptor.digest, str)
         assert isinstance(descriptor.media_type, str)
         assert isinstance(descriptor.size, int)
@@ -173,7 +206,14 @@ def test_any_content_can_be_looked_at(content: bytes, media_type: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [{"manifests": 5}, {"manifests": [{"size": "many"}]}, {"manifests": [{"size": [1]}]}, {"config": {"digest": "x", "size": "many"}}]
+    "content",
+    [
+        {"manifests": 5},
+        {"manifests": [{"size": "many"}]},
+        {"manifests": [{"size": [1]}]},
+        {"config": {"digest": "x", "size": "many"}},
+        {"layers": [{"size": []}]},
+    ],
 )
 def test_content_of_wrong_types_can_be_looked_at(content: t.Any) -> None:
     look_at_everything(manifest(content, OCI_INDEX))
