@@ -40,6 +40,7 @@ from ansible_collections.gating.containers.plugins.module_utils._reference impor
 )
 from ansible_collections.gating.containers.plugins.module_utils._siblings import (
     BUILD_ARG,
+    NAME,
     check_siblings,
     siblings,
 )
@@ -91,7 +92,14 @@ def containerfile(directory: pathlib.Path, image: Image, default: str, usual: t.
 
 
 def plan(
-    tool: Tool, images: t.Sequence[Image], work_dir: pathlib.Path, source: pathlib.Path, filename: str, prefix: str, known_labels: t.Mapping[str, str]
+    tool: Tool,
+    images: t.Sequence[Image],
+    work_dir: pathlib.Path,
+    source: pathlib.Path,
+    filename: str,
+    prefix: str,
+    known_labels: t.Mapping[str, str],
+    saves: bool,
 ) -> list[Job]:
     """How each image is to be built. Nothing is built or written.
 
@@ -99,6 +107,7 @@ def plan(
     :param source: the directory that has the siblings.
     :param filename: name of the containerfiles of images that name none, may be empty.
     :param known_labels: where the images come from; their own labels win.
+    :param saves: whether they are to be saved, too.
     :raises InputError: something that a build needs is not there.
     """
     jobs = []
@@ -121,7 +130,7 @@ def plan(
             target=image.target,
         )
         jobs.append(Job(image, directory, build))
-    tool.check(images)
+    tool.check(images, saves)
     return jobs
 
 
@@ -135,12 +144,13 @@ def build(tool: Tool, jobs: t.Sequence[Job], source: pathlib.Path, env: t.Mappin
     """
 
     def run(job: Job) -> dict[str, t.Any]:
-        index = bool(job.image.arch)
-        before = tool.identities(job.build.names, index)
+        before = tool.identities(job.build.names)
         with siblings(job.image.repository.name, job.directory, job.image.siblings, source):
-            tool.build(job.build)
-        after = tool.identities(job.build.names, index)
-        return {**_result(job), "id": after[0] if after else None, "changed": after is None or after != before}
+            done = tool.build(job.build)
+        after = tool.identities(job.build.names)
+        if after is None and not job.image.arch:
+            raise ContainersError(f"{job.build.what}: {tool.command} reports success, but there is no image of that name", dataclasses.asdict(done))
+        return {**_result(job), **dataclasses.asdict(done), "id": after[0] if after else None, "changed": after is None or after != before}
 
     order: graphlib.TopologicalSorter[int] = graphlib.TopologicalSorter(dict(enumerate(_predecessors(jobs, env, parallel))))
     order.prepare()
@@ -178,14 +188,13 @@ def _predecessors(jobs: t.Sequence[Job], env: t.Mapping[str, str], parallel: int
         known = {name: value if equals else env.get(name, os.environ.get(name)) for name, equals, value in pairs}
         path = job.directory / job.build.containerfile
         try:
-            text = path.read_text(encoding="utf-8", errors="replace")
+            text = path.read_text(encoding="utf-8-sig", errors="replace")
         except OSError as exc:
             raise InputError(f"{job.image.repository.name}: {path} cannot be read: {exc.strerror}") from None
         # A file with this ending is for the C preprocessor: it may include others.
         bases.append(None if path.suffix == ".in" else base_images(text, {name: value for name, value in known.items() if value is not None}))
-    crowded = {os.path.realpath(job.directory) for job in jobs if job.image.siblings}
-    contexts = [os.path.realpath(job.directory) for job in jobs]
-    return predecessors([job.build.names for job in jobs], bases, [context if context in crowded else None for context in contexts], parallel)
+    places = [(os.path.realpath(job.directory / NAME) if job.image.siblings else None, os.path.realpath(job.directory / job.image.path)) for job in jobs]
+    return predecessors([job.build.names for job in jobs], bases, places, parallel)
 
 
 def _result(job: Job) -> dict[str, t.Any]:
@@ -202,7 +211,7 @@ def _run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     env = {name: str(value) for name, value in params["env"].items()}
     tool = tool_of(params["command"], env)
     source = pathlib.Path("~/src").expanduser()
-    jobs = plan(tool, images, pathlib.Path(params["work_dir"]).expanduser(), source, params["filename"], prefix, labels(params["zuul"]))
+    jobs = plan(tool, images, pathlib.Path(params["work_dir"]).expanduser(), source, params["filename"], prefix, labels(params["zuul"]), bool(registry))
     if check_mode:
         results = [{**_result(job), "pushed": [str(target) for target in pushed], "changed": True} for job, pushed in zip(jobs, targets)]
         words = [f"{job.local}" + (f" ({', '.join(job.image.arch)})" if job.image.arch else "") for job in jobs]

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
+import signal
+import threading
 import traceback
 import typing as t
 
@@ -22,6 +25,10 @@ from ansible.module_utils.common.parameters import (
 )
 from ansible_collections.gating.containers.plugins.module_utils._client import (
     Client,
+)
+from ansible_collections.gating.containers.plugins.module_utils._command import (
+    allow,
+    stop_all,
 )
 from ansible_collections.gating.containers.plugins.module_utils._credentials import (
     Credentials,
@@ -89,14 +96,20 @@ def execute(entry: Entry, params: t.Mapping[str, t.Any], check_mode: bool) -> di
 
     It does not raise: ansible-core would print the exceptions that an error comes from.
     """
-    secrets = secrets_of(params.get("credentials")) | {str(value) for value in params.get("env", {}).values() if len(str(value)) >= _SHORT}
+    # What is part of an image's name or of its other keys is no secret, and must stay readable.
+    public = str(params.get("images"))
+    environment = {str(value) for value in params.get("env", {}).values()}
+    secrets = secrets_of(params.get("credentials")) | {value for value in environment if len(value) >= _SHORT and value not in public}
     for name in ("buildset_registry", "intermediate_registry"):
         given = (params.get(name) or {}).items()
         secrets |= secrets_of([value for key, value in given if key == "password" or (key not in _PUBLIC and len(str(value)) >= _SHORT)])
     if REQUESTS_IMPORT_ERROR is not None:
         return {"failed": True, "msg": missing_required_lib("requests"), "exception": REQUESTS_IMPORT_ERROR}
+    # For a process whose own handler of a signal lets it go on.
+    result: dict[str, t.Any] = {"changed": False, "failed": True, "msg": "interrupted"}
     try:
-        result = entry.run(params, check_mode)
+        with _orderly_end():
+            result = entry.run(params, check_mode)
     except ContainersError as exc:
         result = {"changed": False, **exc.result, "failed": True, "msg": str(exc)}
     except Exception as exc:
@@ -104,6 +117,48 @@ def execute(entry: Entry, params: t.Mapping[str, t.Any], check_mode: bool) -> di
         message = f"gating.containers has a bug, please report it: {type(exc).__name__}: {exc}"
         result = {"changed": False, "failed": True, "msg": message, "exception": traceback.format_exc()}
     return t.cast("dict[str, t.Any]", remove_values(result, secrets))
+
+
+class _Interrupted(BaseException):
+    """A signal came."""
+
+
+@contextlib.contextmanager
+def _orderly_end() -> t.Iterator[None]:
+    """Let a signal end the process only after what is under way has removed its files: logins, copies of siblings.
+
+    ansible-core's workers would end at once, and so would a module.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+    allow()
+
+    def handle(number: int, dummy: t.Any) -> None:
+        # A second one must not disturb the cleaning up.
+        for other in before:
+            signal.signal(other, signal.SIG_IGN)
+        received.append(number)
+        stop_all()
+        raise _Interrupted()
+
+    signals = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    before = {number: signal.getsignal(number) for number in signals if signal.getsignal(number) not in (signal.SIG_IGN, None)}
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield
+    except _Interrupted:
+        pass
+    finally:
+        # One that comes now is for who was there before.
+        signal.pthread_sigmask(signal.SIG_BLOCK, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, before)
+        if received:
+            os.kill(os.getpid(), received[0])
 
 
 def run_module(entry: Entry) -> None:

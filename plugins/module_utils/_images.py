@@ -29,7 +29,8 @@ class Image:
 
     :param repository: where it is published.
     :param build_args: each ``NAME=VALUE``, or ``NAME`` for the value in the environment of the build, which keeps it
-        out of the arguments; ``labels`` in the same form.
+        out of the arguments.
+    :param labels: each ``NAME=VALUE``.
     :param siblings: projects below ``~/src``, without a trailing slash.
     :param arch: platforms, such as ``linux/arm64``; none for that of the machine that builds.
     """
@@ -126,7 +127,7 @@ def _parse_image(where: str, item: t.Any, prefix: str) -> Image:
         build_args=_pairs(where, item, "build_args"),
         target=_text(where, item, "target"),
         siblings=_siblings(where, item),
-        labels=_pairs(where, item, "labels"),
+        labels=_labels(where, item),
         arch=_platforms(where, item),
     )
 
@@ -182,6 +183,14 @@ def _platforms(where: str, item: t.Mapping[str, t.Any]) -> tuple[str, ...]:
     if len(set(platforms)) != len(platforms):
         raise InputError(f"{where}: arch names a platform twice")
     return tuple(platforms)
+
+
+def _labels(where: str, item: t.Mapping[str, t.Any]) -> tuple[str, ...]:
+    values = _texts(where, item, "labels")
+    for value in values:
+        if value.find("=") < 1:
+            raise InputError(f"{where}: {value!r} in labels is not NAME=VALUE")
+    return tuple(values)
 
 
 def _pairs(where: str, item: t.Mapping[str, t.Any], key: str) -> tuple[str, ...]:

@@ -15,15 +15,13 @@ import typing as t
 _DIRECTIVE = re.compile(r"#\s*(\w+)\s*=\s*(\S+)")
 _FROM = re.compile(r"FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?\s*", re.IGNORECASE)
 _ARG = re.compile(r"ARG\s+(.*)", re.IGNORECASE)
-_OTHER = re.compile(r"(?:COPY|RUN|ADD)\s.*", re.IGNORECASE)
-_OTHER_FROM = re.compile(r"(?:\s--from=|\s--mount=(?:\S*,)?from=)[\"']?([^\s,\"']+)")
+_OTHER = re.compile(r"(?:ONBUILD\s+)?(?:COPY|RUN|ADD)\s.*", re.IGNORECASE)
+_OTHER_FROM = re.compile(r"(?:\s--from=|\s--mount=(?:\S*,)?[\"']?from=)[\"']?([^\s,\"']+)")
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?:(:?[-+])([^}]*))?\})")
 
 
 def base_images(containerfile: str, build_args: t.Mapping[str, str]) -> set[str] | None:
     """The images that a containerfile begins with or copies from, as it names them; ``None`` if that cannot be told.
-
-    What looks like an instruction in a here-document is taken for one: an image too many does no harm.
 
     :param build_args: given to the build.
     """
@@ -32,6 +30,9 @@ def base_images(containerfile: str, build_args: t.Mapping[str, str]) -> set[str]
     arguments: dict[str, str] = {}
     for line in _instructions(containerfile):
         argument, start = _ARG.fullmatch(line), _FROM.fullmatch(line)
+        # Lines of a here-document may look like instructions.
+        if "<<" in line or (line.upper().startswith("FROM") and not start):
+            return None
         if argument and not stages:
             for item in re.findall(r"""(?:[^\s"']|"[^"]*"|'[^']*')+""", argument[1]):
                 name, equals, default = item.partition("=")
@@ -49,7 +50,7 @@ def base_images(containerfile: str, build_args: t.Mapping[str, str]) -> set[str]
         if start:
             # Something without a name still ends the part in which ARG counts for FROM.
             stages.add((start[2] or "").lower())
-    return found
+    return found if stages else None
 
 
 def _instructions(containerfile: str) -> t.Iterator[str]:
@@ -109,15 +110,17 @@ def is_base(image: str, name: str) -> bool:
     return name == image or name.endswith("/" + image) or name == image.replace("docker.io/", "docker.io/library/")
 
 
-def predecessors(names: t.Sequence[t.Collection[str]], bases: t.Sequence[set[str] | None], contexts: t.Sequence[str | None], parallel: int) -> list[set[int]]:
+def predecessors(
+    names: t.Sequence[t.Collection[str]], bases: t.Sequence[set[str] | None], places: t.Sequence[tuple[str | None, str]], parallel: int
+) -> list[set[int]]:
     """For each image of a list, the earlier ones that must be built before it.
 
     Two of which one may build on the other keep their order, whichever comes first; so the outcome is the same as that of one
-    after the other. Two that share a context, into which siblings are copied, do so too.
+    after the other. So do two of which one would find the siblings of the other in what it is built from.
 
     :param names: of each image.
     :param bases: what its containerfile builds on, ``None`` if that cannot be told.
-    :param contexts: its directory if siblings are copied there, or may disturb it; else ``None``.
+    :param places: where its siblings are copied to, if it has any, and the directory that it is built from; without symbolic links.
     :param parallel: how many are built at the same time.
     """
     if parallel == 1:
@@ -125,14 +128,9 @@ def predecessors(names: t.Sequence[t.Collection[str]], bases: t.Sequence[set[str
 
     def depends(one: int, other: int) -> bool:
         base = bases[one]
-        return base is None or any(is_base(image, name) for image in base for name in names[other])
+        if base is None or any(is_base(image, name) for image in base for name in names[other]):
+            return True
+        siblings = places[one][0]
+        return siblings is not None and (siblings == places[other][0] or f"{siblings}/".startswith(f"{places[other][1].rstrip('/')}/"))
 
-    found = []
-    for number in range(len(names)):
-        before = {
-            earlier
-            for earlier in range(number)
-            if depends(number, earlier) or depends(earlier, number) or (contexts[number] is not None and contexts[number] == contexts[earlier])
-        }
-        found.append(before)
-    return found
+    return [{earlier for earlier in range(number) if depends(number, earlier) or depends(earlier, number)} for number in range(len(names))]

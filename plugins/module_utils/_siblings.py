@@ -75,6 +75,9 @@ def siblings(what: str, context: pathlib.Path, projects: t.Sequence[str], source
 
 def _remove(what: str, directory: pathlib.Path) -> None:
     try:
+        # Go's module cache, for one, has directories that nobody may write to.
+        for walked in os.walk(directory):
+            os.chmod(walked[0], 0o700)
         shutil.rmtree(directory)
     except OSError as exc:
         raise ContainersError(f"{what}: {directory} cannot be removed: {exc.strerror}: remove it") from None

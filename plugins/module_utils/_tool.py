@@ -14,12 +14,14 @@ import dataclasses
 import json
 import os
 import pathlib
+import platform
 import re
 import secrets
 import tempfile
 import typing as t
 
 from ansible_collections.gating.containers.plugins.module_utils._command import (
+    Done,
     run,
     succeeds,
 )
@@ -37,6 +39,11 @@ from ansible_collections.gating.containers.plugins.module_utils._reference impor
     Reference,
     is_loopback,
 )
+
+# What the kernel calls the machine, and what images do (image-spec, "Image Index Property Descriptions").
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "armv6l": "arm", "i686": "386", "i386": "386", "loongarch64": "loong64"}
+# The first version of docker whose "save" writes an OCI image layout.
+_DOCKER_SAVES_OCI = 25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +77,8 @@ class Build:
             arguments += ["--label", value]
         if self.target:
             arguments += ["--target", self.target]
-        return [*arguments, self.path]
+        # A directory may be called as an option is.
+        return [*arguments, f"./{self.path}" if self.path.startswith("-") else self.path]
 
 
 class Tool:
@@ -87,27 +95,27 @@ class Tool:
         self.command = command
         self._env = env
 
-    def check(self, images: t.Iterable[t.Any]) -> None:
-        """Refuse what this tool cannot build here.
+    def check(self, images: t.Sequence[t.Any], saves: bool) -> None:
+        """Refuse what this tool cannot do here.
 
+        :param images: to build.
+        :param saves: whether ``save`` will be wanted.
         :raises ContainersError: the message says what it needs.
         """
 
-    def identities(self, names: t.Sequence[str], index: bool) -> list[str] | None:
-        """The ids of the images that have these names, ``None`` if one is not there, or cannot be compared.
-
-        :param index: whether they were built for several platforms.
-        """
+    def identities(self, names: t.Sequence[str]) -> list[str] | None:
+        """The ids of the images that have these names, ``None`` if one is not there, or is a list that has none to compare."""
         raise NotImplementedError
 
-    def build(self, build: Build) -> None:
+    def build(self, build: Build) -> Done:
         """Build an image under all its names.
 
+        :returns: what the tool printed.
         :raises ContainersError: it failed; the message has the tool's own words, ``result`` all that it printed.
         """
         command = self._index_command if build.platforms else self._image_command
         with _emulator_hint():
-            command(build)
+            return command(build)
 
     def push(self, name: Reference, index: bool, access: Access) -> str:
         """Push a local image under its own name, and return the digest that the tool says it has there.
@@ -129,69 +137,83 @@ class Tool:
         """
         raise NotImplementedError
 
-    def _image_command(self, build: Build) -> None:
+    def _image_command(self, build: Build) -> Done:
         raise NotImplementedError
 
-    def _index_command(self, build: Build) -> None:
+    def _index_command(self, build: Build) -> Done:
         raise NotImplementedError
 
     def _push(self, name: Reference, index: bool, access: Access, directory: pathlib.Path) -> str:
         raise NotImplementedError
 
-    def _run(self, what: str, *arguments: str, cwd: str | None = None) -> str:
-        return run(what, [self.command, *arguments], cwd, self._env)
+    def _run(self, what: str, *arguments: str, cwd: str | None = None, **env: str) -> Done:
+        return run(what, [self.command, *arguments], cwd, {**(self._env or {}), **env})
 
 
 class Podman(Tool):
     """podman and buildah, which have most of their code and of their arguments in common."""
 
-    def identities(self, names: t.Sequence[str], index: bool) -> list[str] | None:
-        """The ids of the images that have these names. Lists have none to compare: each build makes a new one."""
-        if index:
-            return None
+    def identities(self, names: t.Sequence[str]) -> list[str] | None:
+        """The ids of the images that have these names, ``None`` if one is not there, or is a list: each build makes a new one."""
+        # To inspect a list tells of one of its images, which does not have the list's name. (To list all images fails where there
+        # are lists, with podman 4.3 and buildah 1.28.)
         if self.command == "podman":
-            found = succeeds([self.command, "image", "inspect", "--format", "{{.Id}}", *names], self._env)
-            return None if found is None else found.split()
+            found = succeeds([self.command, "image", "inspect", "--format", "{{.Id}} {{json .RepoTags}}", *names], self._env)
+            lines = [line.partition(" ")[::2] for line in (found or "").splitlines() if line]
+            return (
+                [identity for identity, dummy in lines]
+                if lines and all(name in (json.loads(tags) or []) for name, (dummy, tags) in zip(names, lines))
+                else None
+            )
         # buildah's takes one name, and prints no end of line.
         ids = [succeeds([self.command, "inspect", "--type", "image", "--format", "{{.FromImageID}}", name], self._env) for name in names]
-        return None if None in ids else [str(identity).strip() for identity in ids]
+        if None in ids or any(succeeds([self.command, "manifest", "exists", name], self._env) is not None for name in names):
+            return None
+        return [str(identity).strip() for identity in ids]
 
-    def _image_command(self, build: Build) -> None:
+    def _image_command(self, build: Build) -> Done:
         names = [argument for name in build.names for argument in ("--tag", name)]
         # Without it buildah has no cache, and each build would be another image.
-        self._run(build.what, "build", "--layers", *names, *build.arguments, cwd=build.directory)
+        done = self._run(build.what, "build", "--layers", *names, *build.arguments, cwd=build.directory)
+        if self._architecture(build.names[0]) not in ("", _ARCHITECTURES.get(platform.machine(), platform.machine())):
+            # What another platform's build left is taken for cache where they begin with the same steps after "FROM scratch".
+            # If it is the base image that is of another platform, this comes to the same.
+            done = self._run(build.what, "build", "--no-cache", *names, *build.arguments, cwd=build.directory)
+        return done
 
-    def _index_command(self, build: Build) -> None:
+    def _architecture(self, name: str) -> str:
+        if self.command == "podman":
+            words = ("image", "inspect", "--format", "{{.Architecture}}")
+        else:
+            words = ("inspect", "--type", "image", "--format", "{{.OCIv1.Architecture}}")
+        return (succeeds([self.command, *words, name], self._env) or "").strip()
+
+    def _index_command(self, build: Build) -> Done:
         # To build into a list that is there would add to it, under all its names. Hence a list of its own, and the names last.
         temporary = f"localhost/gating-containers:{secrets.token_hex(8)}"
+        machine = f"linux/{_ARCHITECTURES.get(platform.machine(), platform.machine())}"
+        # Docker sets it by itself (Dockerfile reference, "Automatic platform ARGs in the global scope").
+        known = () if any(value.partition("=")[0] == "BUILDPLATFORM" for value in build.build_args) else ("--build-arg", f"BUILDPLATFORM={machine}")
         try:
             # Not from the cache: "FROM scratch" and ARG TARGETARCH find the layers of another platform there (podman 4.3).
-            arguments = ("--no-cache", "--platform", ",".join(build.platforms), "--manifest", temporary)
-            self._run(build.what, "build", *arguments, *build.arguments, cwd=build.directory)
+            arguments = ("--no-cache", "--platform", ",".join(build.platforms), "--manifest", temporary, *known)
+            done = self._run(build.what, "build", *arguments, *build.arguments, cwd=build.directory)
             self._check_platforms(build, temporary)
             self._run(build.what, "tag", temporary, *build.names)
+            return done
         finally:
-            self._forget_index(temporary)
+            # Of a list that has other names this takes one off. "rmi" would remove the image of this machine's platform.
+            succeeds([self.command, "manifest", "rm", temporary], self._env)
 
     def _check_platforms(self, build: Build, name: str) -> None:
-        manifests = json.loads(self._run(build.what, "manifest", "inspect", name))["manifests"]
+        manifests = json.loads(self._run(build.what, "manifest", "inspect", name).stdout)["manifests"] or []
         built = {(item["platform"]["os"], item["platform"]["architecture"]) for item in manifests}
-        missing = [platform for platform in build.platforms if tuple(platform.split("/")[:2]) not in built]
+        missing = [wanted for wanted in build.platforms if tuple(wanted.split("/")[:2]) not in built]
         if missing or len(manifests) != len(build.platforms):
-            made = ", ".join(sorted("/".join(platform) for platform in built))
+            made = ", ".join(sorted("/".join(item) for item in built))
             raise ContainersError(
                 f"{build.what}: {self.command} built {made} instead of {', '.join(build.platforms)}: do all base images have these platforms?"
             )
-
-    def _forget_index(self, name: str) -> None:
-        """Take a name off a list. For a list ``rmi`` removes the image of this machine's platform, so another image takes the name first."""
-        if succeeds([self.command, "manifest", "exists", name], self._env) is None:
-            return
-        with tempfile.TemporaryDirectory(prefix="gating-containers-") as temporary:
-            path = pathlib.Path(temporary) / "Containerfile"
-            path.write_text("FROM scratch\nLABEL gating.containers=placeholder\n", encoding="ascii")
-            if succeeds([self.command, "build", "--no-cache", "--quiet", "--file", str(path), "--tag", name, temporary], self._env) is not None:
-                succeeds([self.command, "rmi", name], self._env)
 
     def _push(self, name: Reference, index: bool, access: Access, directory: pathlib.Path) -> str:
         digestfile = directory / "digest"
@@ -210,33 +232,41 @@ class Docker(Tool):
 
     containerfiles = ("Dockerfile",)
 
-    def check(self, images: t.Iterable[t.Any]) -> None:
-        """Refuse images of several platforms where docker's store cannot hold them."""
+    def check(self, images: t.Sequence[t.Any], saves: bool) -> None:
+        """Refuse images of several platforms where docker's store cannot hold them, and to save images where it does so in its own format."""
+        what = f"build of {images[0].repository.name}"
         indexes = [image for image in images if image.arch]
-        if indexes and "io.containerd.snapshotter" not in self._run("docker", "info", "--format", "{{json .DriverStatus}}"):
+        if indexes and "io.containerd.snapshotter" not in self._run(what, "info", "--format", "{{json .DriverStatus}}").stdout:
             raise ContainersError(
                 f"{indexes[0].repository.name}: this docker keeps images of one platform only, arch is {', '.join(indexes[0].arch)}:"
                 " turn on its containerd image store (docs.docker.com/engine/storage/containerd), or set container_command to podman"
             )
+        version = self._run(what, "version", "--format", "{{.Server.Version}}").stdout.strip() if saves else ""
+        major = version.partition(".")[0]
+        if major.isdecimal() and int(major) < _DOCKER_SAVES_OCI:
+            raise ContainersError(
+                f"{what}: images for buildset_registry are saved by docker, which has a format of its own before {_DOCKER_SAVES_OCI}, and this is {version}:"
+                " update it, or set container_command to podman"
+            )
 
-    def identities(self, names: t.Sequence[str], index: bool) -> list[str] | None:
-        """The ids of the images that have these names."""
+    def identities(self, names: t.Sequence[str]) -> list[str] | None:
+        """The ids of the images that have these names, ``None`` if one is not there."""
         found = succeeds([self.command, "image", "inspect", "--format", "{{.Id}}", *names], self._env)
         return None if found is None else [identity.rpartition(":")[2] for identity in found.split()]
 
-    def _image_command(self, build: Build) -> None:
-        self._run(build.what, "build", *self._names(build), *build.arguments, cwd=build.directory)
+    def _image_command(self, build: Build) -> Done:
+        return self._run(build.what, "build", *self._names(build), *build.arguments, cwd=build.directory)
 
-    def _index_command(self, build: Build) -> None:
+    def _index_command(self, build: Build) -> Done:
         platforms = ("--load", "--platform", ",".join(build.platforms))
-        self._run(build.what, "buildx", "build", *platforms, *self._names(build), *build.arguments, cwd=build.directory)
+        return self._run(build.what, "buildx", "build", *platforms, *self._names(build), *build.arguments, cwd=build.directory)
 
     @staticmethod
     def _names(build: Build) -> list[str]:
         return [argument for name in build.names for argument in ("--tag", name)]
 
     def _push(self, name: Reference, index: bool, access: Access, directory: pathlib.Path) -> str:
-        printed = self._run(f"push of {name}", *docker_config(access, directory), "push", str(name))
+        printed = self._run(f"push of {name}", "push", str(name), **docker_config(access, directory)).stdout
         found = re.findall(r"digest: (sha256:[0-9a-f]{64}) ", printed)
         if not found:
             raise ContainersError(f"push of {name}: docker did not say which digest it has there", {"stdout": printed})
@@ -301,15 +331,15 @@ def access_options(access: Access, directory: pathlib.Path) -> list[str]:
     return options
 
 
-def docker_config(access: Access, directory: pathlib.Path) -> list[str]:
-    """The options that tell docker as whom to speak to a registry. Its daemon knows by itself which certificates to trust.
+def docker_config(access: Access, directory: pathlib.Path) -> dict[str, str]:
+    """The environment that tells docker as whom to speak to a registry. Its daemon knows by itself which certificates to trust.
 
     The directory takes the place of the user's own, so what else that one says of the daemon to use goes along.
 
     :param directory: private and existing, to be removed after use.
     """
     if access.login is None:
-        return []
+        return {}
     own = pathlib.Path(os.environ.get("DOCKER_CONFIG") or pathlib.Path.home() / ".docker")
     context = {}
     with contextlib.suppress(OSError, ValueError, AttributeError):
@@ -319,7 +349,7 @@ def docker_config(access: Access, directory: pathlib.Path) -> list[str]:
         (directory / "contexts").symlink_to(own / "contexts")
     registry = "https://index.docker.io/v1/" if access.registry == "docker.io" else access.registry
     _write(directory / "config.json", json.dumps({"auths": {registry: _auth(access)}, **context}))
-    return ["--config", str(directory)]
+    return {"DOCKER_CONFIG": str(directory)}
 
 
 def _auth(access: Access) -> dict[str, str]:

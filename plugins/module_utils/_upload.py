@@ -62,9 +62,10 @@ from ansible_collections.gating.containers.plugins.module_utils._zuul_registry i
 # Words of the tools for what another try cannot mend.
 _FINAL = re.compile(
     r"unauthorized|denied\b|forbidden|authentication required|invalid reference|invalid username|x509:|certificate signed|verify certificate"
-    r"|image not known|no such image|does not exist locally|is not installed|cannot be run",
+    r"|HTTP response to HTTPS client|name unknown|is not installed|cannot be run",
     re.IGNORECASE,
 )
+_ABSENT = re.compile(r"image not known|no such image|does not exist locally", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +92,8 @@ def push(tool: Tool, upload: Upload, access: Access, policy: RetryPolicy) -> str
         except ContainersError as exc:
             # Without the image's name, in which any word may be.
             said = f"{exc} {exc.result.get('stderr', '')}".replace(upload.local.repository, "")
+            if _ABSENT.search(said):
+                raise ContainersError(f"{exc} - is it built? The role build_container_image does that", exc.result) from None
             if isinstance(exc, InputError) or _FINAL.search(said):
                 raise
             try:

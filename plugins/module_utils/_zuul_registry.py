@@ -140,7 +140,9 @@ def _send(client: Client, layout: Layout, targets: t.Sequence[Reference]) -> lis
         client.map(lambda target: registry.put_manifest(target, root), missing)
     for target, descriptor in zip(missing, client.map(registry.resolve, missing)):
         if descriptor is None or descriptor.digest != root.digest:
-            raise ContainersError(f"{target} names {descriptor.digest if descriptor else 'nothing'} instead of {root.digest}: the registry did not take it")
+            # zuul-registry serves an index rather than a plain image, whichever came last.
+            named = descriptor.digest if descriptor else "nothing"
+            raise ContainersError(f"{target} names {named} instead of {root.digest} that the registry accepted: was it an index before? Use another tag")
     return [Published(target, root, target in missing) for target in targets]
 
 

@@ -113,6 +113,14 @@ images:
       description: Id of the image. Not in check mode, and null for the lists of podman and buildah.
       type: str
       sample: cd2b03f20bae4d62fbc7751496415382d9302f63e6379b0d8ce927c49d9caa0e
+    stdout:
+      description: What the tool printed. Not in check mode.
+      type: str
+      sample: "STEP 1/2: FROM scratch"
+    stderr:
+      description: What the tool printed as errors, its warnings too. Not in check mode.
+      type: str
+      sample: ""
     platforms:
       description: The platforms that were asked for by C(arch).
       type: list

@@ -7,14 +7,17 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import pathlib
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 import typing as t
@@ -243,6 +246,138 @@ def test_images_that_build_on_one_another(newest: Ansible, tool: str, source: pa
     )
     layers = len(json.loads(found.stdout)[0]["RootFS"]["Layers"])
     assert layers == 4, "of one, two (with a copy of aside) and three"
+
+
+def test_a_plain_image_is_not_made_of_another_platforms_layers(newest: Ansible, tool: str, source: pathlib.Path) -> None:
+    context(source, "one", "FROM scratch\nCOPY busybox content /\nARG TARGETARCH\nENV FOR=$TARGETARCH\n")
+    machine = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True, check=True).stdout.strip()
+    other = "arm64" if machine == "amd64" else "amd64"
+    image = {"context": "one", "repository": "quay.io/acme/one"}
+    given = {"container_command": tool, "zuul_work_dir": str(source), "container_images": [{**image, "arch": [f"linux/{other}"]}]}
+    newest.role("build_container_image", **given).check()
+    # The same name, now without platforms: that it was a list is seen.
+    given["container_images"] = [image]
+    assert newest.role("build_container_image", **given).check().recap["changed"] == 1
+    command = ["podman", "image", "inspect", "quay.io/acme/one:latest"]
+    found = json.loads(subprocess.run(command, env={**os.environ, **newest.environment}, capture_output=True, text=True, check=True).stdout)[0]
+    assert found["Architecture"] == machine
+    assert f"FOR={other}" not in found["Config"]["Env"]
+    assert subprocess.run(["podman", "manifest", "exists", "quay.io/acme/one:latest"], env={**os.environ, **newest.environment}, check=False).returncode != 0
+
+
+def test_an_index_becomes_a_plain_image(newest: Ansible, tool: str, source: pathlib.Path) -> None:
+    context(source, "one", "FROM scratch\nCOPY busybox content /\n")
+    image = {"context": "one", "repository": "quay.io/acme/one"}
+    given = {"container_command": tool, "zuul_work_dir": str(source)}
+    newest.role("build_container_image", **given, container_images=[{**image, "arch": PLATFORMS}]).check()
+    assert newest.role("build_container_image", **given, container_images=[image]).check().recap["changed"] == 1
+
+
+def test_a_base_image_of_this_platform_builds_for_all(newest: Ansible, tool: str, source: pathlib.Path) -> None:
+    context(source, "base", "FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/cp\n")
+    context(
+        source,
+        "app",
+        "FROM --platform=$BUILDPLATFORM quay.io/acme/base AS compiler\nARG TARGETARCH\nRUN cp /bin/sh /of-$TARGETARCH\n"
+        "FROM scratch\nARG TARGETARCH\nCOPY --from=compiler /of-$TARGETARCH /\n",
+    )
+    images = [{"context": "base", "repository": "quay.io/acme/base"}, {"context": "app", "repository": "quay.io/acme/app", "arch": PLATFORMS}]
+    newest.role("build_container_image", container_command=tool, zuul_work_dir=str(source), container_images=images).check()
+
+
+def test_siblings_are_in_no_image_that_is_built_beside(newest: Ansible, tool: str, source: pathlib.Path) -> None:
+    for number in range(20):
+        project = newest.home / "src" / "tool" / f"directory{number}"
+        project.mkdir(parents=True)
+        shutil.copy("/bin/busybox", project / "file")
+        # As Go's module cache has them.
+        project.chmod(0o555)
+    (source / "all").mkdir()
+    context(source / "all", "sub", "FROM scratch\nCOPY content /\n")
+    context(source, "all", "FROM scratch\nCOPY . /\n")
+    images = [
+        {"context": "all/sub", "repository": "quay.io/acme/sub", "siblings": ["tool"]},
+        {"context": "all", "repository": "quay.io/acme/all"},
+    ]
+    given = {"container_command": tool, "container_build_parallel": 2, "zuul_work_dir": str(source), "container_images": images}
+    newest.role("build_container_image", **given).check()
+    archive = subprocess.run(
+        ["podman", "save", "--format", "oci-archive", "quay.io/acme/all"], env={**os.environ, **newest.environment}, capture_output=True, check=True
+    ).stdout
+    with tarfile.open(fileobj=io.BytesIO(archive)) as image:
+        layers = [image.extractfile(member) for member in image.getmembers() if member.name.startswith("blobs/") and member.size > 5000]
+        names = []
+        for layer in layers:
+            with tarfile.open(fileobj=layer) as content:
+                names += content.getnames()
+    assert "sub/content" in names
+    assert not [name for name in names if ".zuul-siblings" in name]
+
+
+@pytest.mark.parametrize("target", ["group", "parent"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
+def test_a_signal_leaves_no_login_and_no_siblings(
+    ansible: Ansible, podman: dict[str, str], registry: Server, source: pathlib.Path, proxy_to: t.Callable[..., Proxy], number: signal.Signals, target: str
+) -> None:
+    ansible.environment.update(podman)
+    under_way, over = threading.Event(), threading.Event()
+
+    def slow(method: str, path: str, body: bytes) -> Answer | None:
+        if method == "PUT" and "/blobs/" in path:
+            under_way.set()
+            over.wait(20)
+        return None
+
+    proxy = proxy_to(registry, slow)
+    (ansible.home / "src" / "tool").mkdir(parents=True)
+    context(source, "one", "FROM scratch\nCOPY content /\n")
+    context(source, "two", "FROM scratch\nCOPY busybox /bin/sh\nRUN sleep 60\n")
+    given: dict[str, t.Any] = {
+        "zuul_work_dir": str(source),
+        "container_registry_credentials": registry.credentials(proxy.name),
+        "container_images": [{"context": "one", "repository": f"{proxy.name}/acme/one"}],
+    }
+    ansible.role("build_container_image", **given).check()
+
+    def interrupt(ready: t.Callable[[], object], playbook: list[t.Any]) -> None:
+        process = ansible.start(playbook=playbook, variables=given)
+        end = time.monotonic() + 60
+        while not ready() and time.monotonic() < end:
+            time.sleep(0.05)
+        (os.killpg if target == "group" else os.kill)(process.pid, number)
+        over.set()
+        process.wait(60)
+        assert process.returncode != 0
+
+    def gone(*paths: pathlib.Path) -> bool:
+        end = time.monotonic() + 30
+        while any(path.exists() for path in paths) and time.monotonic() < end:
+            time.sleep(0.1)
+        return not any(path.exists() for path in paths)
+
+    interrupt(under_way.is_set, play_of("upload_container_image"))
+    assert gone(*ansible.tmp.glob("gating-containers-*"))
+
+    copies = source / "two" / ".zuul-siblings"
+    given["container_images"] = [{"context": "two", "repository": f"{proxy.name}/acme/two", "siblings": ["tool"]}]
+    interrupt(lambda: copies.exists() and sleeping(), play_of("build_container_image"))
+    if target == "parent" and ansible.venv.name == "2.18":
+        # Its worker is not told, and goes on to the end of the task.
+        for pid in sleeping():
+            os.kill(pid, signal.SIGKILL)
+    assert gone(copies)
+
+
+def sleeping() -> list[int]:
+    """The processes of the build that sleeps."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            if (path / "cmdline").read_bytes() == b"sleep\x0060\x00":
+                found.append(int(path.name))
+        except OSError:
+            continue
+    return found
 
 
 def test_environment_and_arguments_arrive_as_they_are(newest: Ansible, tool: str, source: pathlib.Path) -> None:
@@ -620,14 +755,14 @@ def test_docker_by_a_stand_in(newest: Ansible, podman: dict[str, str], registry:
         assert registry.password not in json.dumps(call)
     labels = ["--label", "org.zuul-ci.change=7", "--label", "org.zuul-ci.change_url=https://review.example/7"]
     assert calls[0] == ["info", "--format", "{{json .DriverStatus}}"]
-    assert calls[1] == ["image", "inspect", "--format", "{{.Id}}", *names]
-    assert calls[2] == [
+    assert calls[1] == ["version", "--format", "{{.Server.Version}}"]
+    assert calls[2] == ["image", "inspect", "--format", "{{.Id}}", *names]
+    assert calls[3] == [
         *["buildx", "build", "--load", "--platform", "linux/amd64,linux/arm64"],
         *[argument for name in names for argument in ("--tag", name)],
         *["--file", "Dockerfile", "--build-arg", f"MSG={AWKWARD}", *labels, "."],
     ]
-    assert calls[5] == ["build", "--tag", f"{app}:change_7_latest", "--tag", f"{app}:latest", "--file", "Dockerfile", *labels, "--label", "a=b c", "."]
+    assert calls[6] == ["build", "--tag", f"{app}:change_7_latest", "--tag", f"{app}:latest", "--file", "Dockerfile", *labels, "--label", "a=b c", "."]
     assert [(call[0], call[1], call[-1]) for call in calls if call[0] == "save"] == [("save", "--output", f"{base}:1"), ("save", "--output", f"{app}:latest")]
-    pushes = [call for call in calls if "push" in call]
-    assert [(call[0], *call[2:]) for call in pushes] == [("--config", "push", f"{base}:change_7_1"), ("--config", "push", f"{app}:change_7_latest")]
-    assert not [call[1] for call in pushes if pathlib.Path(call[1]).exists()], "a login was left"
+    assert [call for call in calls if "push" in call] == [["push", f"{base}:change_7_1"], ["push", f"{app}:change_7_latest"]]
+    assert not list(newest.tmp.iterdir()), "a login was left"

@@ -30,14 +30,12 @@ class Strict(argparse.ArgumentParser):
 
 def parse(argv: list[str]) -> tuple[str, argparse.Namespace]:
     """The command and its arguments; exits if docker has none such."""
-    config = argv[1] if argv[0] == "--config" else None
-    rest = argv[2:] if config else argv
-    for known in (["buildx", "build"], ["build"], ["image", "inspect"], ["info"], ["push"], ["save"]):
-        if rest[: len(known)] == known:
-            command, rest = " ".join(known), rest[len(known) :]
+    for known in (["buildx", "build"], ["build"], ["image", "inspect"], ["info"], ["version"], ["push"], ["save"]):
+        if argv[: len(known)] == known:
+            command, rest = " ".join(known), argv[len(known) :]
             break
     else:
-        sys.exit(f"docker: unknown command: docker {' '.join(rest)}")
+        sys.exit(f"docker: unknown command: docker {' '.join(argv)}")
     parser = Strict(prog=command)
     if command.endswith("build"):
         for name in ("--tag", "--build-arg", "--label"):
@@ -47,9 +45,9 @@ def parse(argv: list[str]) -> tuple[str, argparse.Namespace]:
         if "buildx" in command:
             parser.add_argument("--load", action="store_true")
         parser.add_argument("path")
-    elif command in ("image inspect", "info"):
+    elif command in ("image inspect", "info", "version"):
         parser.add_argument("--format")
-        if command != "info":
+        if command == "image inspect":
             parser.add_argument("names", nargs="+")
     elif command == "push":
         parser.add_argument("name")
@@ -57,9 +55,7 @@ def parse(argv: list[str]) -> tuple[str, argparse.Namespace]:
         parser.add_argument("--output", required=True)
         parser.add_argument("names", nargs="+")
     # docs.docker.com/reference/cli/docker
-    parsed = parser.parse_args(rest)
-    parsed.config = config
-    return command, parsed
+    return command, parser.parse_args(rest)
 
 
 def podman(*arguments: str) -> str:
@@ -94,7 +90,7 @@ def build(arguments: argparse.Namespace) -> None:
 
 def push(arguments: argparse.Namespace) -> None:
     """docker push, with the logins of the configuration's directory only."""
-    directory = pathlib.Path(arguments.config or os.environ.get("DOCKER_CONFIG") or pathlib.Path.home() / ".docker")
+    directory = pathlib.Path(os.environ.get("DOCKER_CONFIG") or pathlib.Path.home() / ".docker")
     digest = pathlib.Path(os.environ["DOCKER_STAND_IN_RECORD"]).with_suffix(".digest")
     verb = ["manifest", "push", "--all"] if is_list(arguments.name) else ["push"]
     # The daemon knows loopback's registries to be insecure.
@@ -118,6 +114,8 @@ def main() -> None:
             print("sha256:" + podman("image", "inspect", "--format", IMAGE, name).strip())
     elif command == "info":
         print('[["driver-type","io.containerd.snapshotter.v1"]]')
+    elif command == "version":
+        print("28.2.2" if arguments.format == "{{.Server.Version}}" else sys.exit("template parsing error"))
     elif command == "push":
         push(arguments)
     else:

@@ -23,6 +23,7 @@ from ansible_collections.gating.containers.plugins.module_utils._build import (
     plan,
 )
 from ansible_collections.gating.containers.plugins.module_utils._client import Client
+from ansible_collections.gating.containers.plugins.module_utils._command import Done
 from ansible_collections.gating.containers.plugins.module_utils._errors import (
     ContainersError,
     InputError,
@@ -125,19 +126,21 @@ class Fake(Tool):
         self.now: dict[str, int] = {}
         self.number = 0
         self.moves = True
+        self.checked: list[tuple[list[str], bool]] = []
         self._during = during
         self._refusing = refusing
         self._lock = threading.Lock()
 
-    def check(self, images: t.Iterable[t.Any]) -> None:
+    def check(self, images: t.Sequence[t.Any], saves: bool) -> None:
+        self.checked.append(([image.repository.name for image in images], saves))
         if self._refusing:
             raise ContainersError("not here")
 
-    def identities(self, names: t.Sequence[str], index: bool) -> list[str] | None:
+    def identities(self, names: t.Sequence[str]) -> list[str] | None:
         with self._lock:
-            return None if index or any(name not in self.now for name in names) else [f"id-{self.now[name]}" for name in names]
+            return None if any(name not in self.now for name in names) else [f"id-{self.now[name]}" for name in names]
 
-    def build(self, build: Build) -> None:
+    def build(self, build: Build) -> Done:
         name = pathlib.Path(build.directory).name
         with self._lock:
             self.begun.append(name)
@@ -147,6 +150,7 @@ class Fake(Tool):
             self.ended.append(name)
             self.number += self.moves
             self.now.update(dict.fromkeys(build.names, self.number))
+        return Done(f"{name} out\n", f"{name} err\n")
 
 
 class Site:
@@ -168,8 +172,8 @@ class Site:
         (self.source / name / "file").write_text(name)
         return name
 
-    def plan(self, tool: Tool, *images: Image, filename: str = "", known: t.Mapping[str, str] | None = None) -> list[Job]:
-        return plan(tool, images, self.work, self.source, filename, "p_", known or {})
+    def plan(self, tool: Tool, *images: Image, filename: str = "", known: t.Mapping[str, str] | None = None, saves: bool = False) -> list[Job]:
+        return plan(tool, images, self.work, self.source, filename, "p_", known or {}, saves)
 
     def build(self, tool: Tool, *images: Image, parallel: int = 1, env: t.Mapping[str, str] | None = None) -> list[dict[str, t.Any]]:
         return build(tool, self.plan(tool, *images), self.source, env or {}, parallel)
@@ -255,6 +259,13 @@ def test_siblings_that_another_run_left_are_refused_before_any_build(site: Site)
     assert (site.work / "bad" / ".zuul-siblings").exists()
 
 
+@pytest.mark.parametrize("saves", [True, False])
+def test_a_tool_is_asked_once_what_it_can_do(site: Site, saves: bool) -> None:
+    tool = Fake()
+    site.plan(tool, site.image("a"), site.image("b"), saves=saves)
+    assert tool.checked == [(["quay.io/example/a", "quay.io/example/b"], saves)]
+
+
 def test_what_a_tool_cannot_build_is_refused_before_any_build(site: Site) -> None:
     tool = Fake(refusing=True)
     with pytest.raises(ContainersError, match="^not here$"):
@@ -274,6 +285,8 @@ def test_images_are_built_in_the_order_of_the_list(site: Site) -> None:
             "repository": f"quay.io/example/{name}",
             "names": [f"quay.io/example/{name}:p_latest", f"quay.io/example/{name}:latest"],
             "platforms": [],
+            "stdout": f"{name} out\n",
+            "stderr": f"{name} err\n",
             "id": f"id-{number}",
             "changed": True,
         }
@@ -300,9 +313,39 @@ def test_an_image_that_is_built_again_as_it_was_has_not_changed(site: Site) -> N
     assert site.build(tool, one)[0]["changed"] is True
 
 
-def test_an_image_without_an_identity_has_changed(site: Site) -> None:
-    (result,) = site.build(Fake(), site.image("a", arch=("linux/amd64", "linux/arm64")))
-    assert (result["id"], result["changed"], result["platforms"]) == (None, True, ["linux/amd64", "linux/arm64"])
+def test_an_image_of_several_platforms_may_have_an_identity(site: Site) -> None:
+    tool, one = Fake(), site.image("a", arch=("linux/amd64", "linux/arm64"))
+    (result,) = site.build(tool, one)
+    assert (result["id"], result["changed"], result["platforms"]) == ("id-1", True, ["linux/amd64", "linux/arm64"])
+    tool.moves = False
+    (result,) = site.build(tool, one)
+    assert (result["id"], result["changed"]) == ("id-1", False)
+
+
+class Forgetful(Fake):
+    """A tool that reports success and knows nothing of the image ``b``, or cannot compare it."""
+
+    def identities(self, names: t.Sequence[str]) -> list[str] | None:
+        return None if any("/b:" in name for name in names) else super().identities(names)
+
+
+def test_a_list_without_an_identity_has_changed(site: Site) -> None:
+    tool, one = Forgetful(), site.image("b", arch=("linux/amd64", "linux/arm64"))
+    for _again in range(2):
+        (result,) = site.build(tool, one)
+        assert (result["id"], result["changed"], result["stdout"], result["stderr"]) == (None, True, "b out\n", "b err\n")
+
+
+def test_an_image_that_is_not_there_after_its_build_is_an_error(site: Site) -> None:
+    tool = Forgetful()
+    with pytest.raises(ContainersError) as caught:
+        site.build(tool, site.image("a"), site.image("b", siblings=(site.project("one"),)), site.image("c"))
+    assert str(caught.value) == "build of quay.io/example/b: fake reports success, but there is no image of that name"
+    result = caught.value.result
+    assert (result["stdout"], result["stderr"], result["changed"]) == ("b out\n", "b err\n", True)
+    assert [built["repository"] for built in result["images"]] == ["quay.io/example/a"]
+    assert tool.begun == ["a", "b"]
+    assert "b/.zuul-siblings" not in site.tree()
 
 
 def test_no_images() -> None:
@@ -366,6 +409,14 @@ def test_an_image_waits_for_its_base_and_for_nothing_else(site: Site) -> None:
         ("ARG BASE=other\nFROM $BASE\n", ("BASE",), {"BASE": "quay.io/example/base"}),
         ("ARG BASE\nFROM $BASE\n", (), {}),
         (b"FROM base\n# \xff\n", (), {}),
+        # With a byte order mark.
+        (b"\xef\xbb\xbfFROM base\n", (), {}),
+        (b"\xef\xbb\xbf# escape=`\nFROM `\nbase\n", (), {}),
+        ("FROM scratch\nONBUILD COPY --from=base / /\n", (), {}),
+        ("FROM scratch\nRUN --mount=type=bind,'from=base' true\n", (), {}),
+        # What cannot be told may be any.
+        ("FROM scratch\nRUN <<EOF\nEOF\n", (), {}),
+        ("", (), {}),
     ],
 )
 def test_a_base_is_found_however_it_is_named(site: Site, text: t.Any, build_args: tuple[str, ...], env: dict[str, str]) -> None:
@@ -375,6 +426,13 @@ def test_a_base_is_found_however_it_is_named(site: Site, text: t.Any, build_args
     (site.work / "child" / "Containerfile").write_bytes(text if isinstance(text, bytes) else text.encode())
     site.build(tool, base, child, parallel=2, env=env)
     assert seen["child"] == ["base"]
+
+
+def test_a_byte_order_mark_hides_no_base(site: Site) -> None:
+    together = threading.Barrier(2)
+    images = [site.image("a"), site.image("b", "\ufeffFROM scratch\n")]
+    # What cannot be told would wait.
+    assert len(site.build(Fake(lambda name: together.wait(PATIENCE)), *images, parallel=2)) == 2
 
 
 @pytest.mark.parametrize("own", [{"BASE": "other"}, {}])
@@ -407,6 +465,31 @@ def test_images_with_siblings_share_a_context_one_after_the_other(site: Site) ->
     site.build(tool, *images, parallel=3)
     assert ended == [0, 1, 2]
     assert site.tree() == ["a", "a/Containerfile", "link"]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_image_that_is_built_from_what_has_siblings_waits(site: Site, first: bool) -> None:
+    ended: list[int] = []
+    tool = Fake(lambda name: ended.append(len(tool.ended)))
+    (site.work / "outer").mkdir()
+    inner = site.image("outer/inner", siblings=(site.project("one"),))
+    outer = site.image("outer")
+    site.build(tool, *([inner, outer] if first else [outer, inner]), parallel=2)
+    assert ended == [0, 1]
+
+
+def test_an_image_that_is_built_from_a_directory_beside_the_siblings_does_not_wait(site: Site) -> None:
+    together = threading.Barrier(3)
+    site.image("a")
+    for name in ("a/sub", "a/other"):
+        (site.work / name).mkdir()
+    (site.work / "link").symlink_to("a/other")
+    images = [
+        Image(Reference("quay.io", "x"), context="a", siblings=(site.project("one"),)),
+        Image(Reference("quay.io", "y"), context="a", path="sub", container_filename="Containerfile"),
+        Image(Reference("quay.io", "z"), context="link", container_filename="../Containerfile"),
+    ]
+    assert len(site.build(Fake(lambda name: together.wait(PATIENCE)), *images, parallel=3)) == 3
 
 
 def test_images_without_siblings_may_share_a_context(site: Site) -> None:
@@ -609,6 +692,8 @@ def test_run(site: Site, fake: Fake, source: None) -> None:
         (["quay.io/example/a:p_latest", "quay.io/example/a:latest"], "id-1"),
         (["quay.io/example/b:p_1", "quay.io/example/b:1"], "id-2"),
     ]
+    assert [(one["stdout"], one["stderr"]) for one in result["images"]] == [("a out\n", "a err\n"), ("b out\n", "b err\n")]
+    assert fake.checked == [(["quay.io/example/a", "quay.io/example/b"], False)]
 
 
 def test_run_without_a_change(site: Site, fake: Fake) -> None:
@@ -637,6 +722,8 @@ def test_run_pushes_to_the_buildset_registry(site: Site, fake: Fake, monkeypatch
     assert asked == [("[::1]:5000", fake, "quay.io/example/a", "quay.io/example/a:1", ["a"])]
     assert result["images"][0]["pushed"] == ["[::1]:5000/quay.io/example/a:1", "[::1]:5000/quay.io/example/a:2"]
     assert [result["changed"], result["images"][0]["changed"]] == [built or pushed] * 2
+    # For the push it is saved.
+    assert fake.checked == [(["quay.io/example/a"], True)]
     assert PASSWORD not in str(result)
 
 

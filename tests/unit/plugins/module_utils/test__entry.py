@@ -6,16 +6,28 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import inspect
 import io
 import json
+import os
+import pathlib
+import signal
 import sys
+import tempfile
+import threading
+import time
 import typing as t
 
 import ansible_collections.gating.containers.plugins.module_utils._entry as entry_module
 import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.gating.containers.plugins.module_utils._command import run as run_command
+from ansible_collections.gating.containers.plugins.module_utils._command import (
+    stop_all,
+    succeeds,
+)
 from ansible_collections.gating.containers.plugins.module_utils._credentials import Credentials
 from ansible_collections.gating.containers.plugins.module_utils._entry import (
     Entry,
@@ -73,8 +85,6 @@ def test_an_error_inside_gets_the_number_of_requests(http_server: t.Any, certifi
         directory = registry._transport._tls._directory.name
         registry.resolve(image)
     assert caught.value.result == {"requests": 2}
-    import pathlib
-
     assert not pathlib.Path(directory).exists()
 
 
@@ -205,6 +215,281 @@ def test_the_environment_of_a_build_is_hidden() -> None:
 
     result = execute(Entry({}, run), {"env": {"TOKEN": SECRET, "LEVEL": "1"}}, False)
     assert (result["msg"], result["stderr"]) == (f"it printed {HIDDEN} in step 1", f"log in with {HIDDEN}")
+
+
+@pytest.mark.parametrize(
+    ("value", "hidden"),
+    [
+        ("s3cr3t-Pa55w0rd", True),
+        ("12345678", True),
+        ("1234567", False),
+        # Part of a name.
+        ("quay.io/example", False),
+        ("quay.io/example/app", False),
+        # Part of what else the image says of itself.
+        ("registry.example:5000/base", False),
+        ("quay.io/example/other", True),
+    ],
+)
+def test_of_the_environment_of_a_build_what_is_in_the_list_of_images_is_not_hidden(value: str, hidden: bool) -> None:
+    images = [{"repository": "quay.io/example/app", "tags": ["latest"], "build_args": ["BASE=registry.example:5000/base"]}]
+    told = {"names": ["quay.io/example/app:latest"], "stderr": f"it says {value} here"}
+    result = execute(Entry({}, lambda *dummy: {"msg": "done", **told}), {"env": {"NAME": value, "OTHER": SECRET}, "images": images}, False)
+    assert result["stderr"] == f"it says {HIDDEN if hidden else value} here"
+    assert result["names"] == ["quay.io/example/app:latest"]
+
+
+def test_a_number_in_the_environment_of_a_build_is_hidden_as_text() -> None:
+    result = execute(Entry({}, lambda *dummy: {"msg": "it says 1234567890"}), {"env": {"PIN": 1234567890, "LEVEL": 1}, "images": []}, False)
+    assert result["msg"] == f"it says {HIDDEN}"
+
+
+@pytest.mark.parametrize("name", ["credentials", "buildset_registry"])
+def test_a_password_is_hidden_even_if_an_image_has_its_name(name: str) -> None:
+    value: t.Any = {"host": "a.b", "password": "example1"}
+    params = {name: {"quay.io": value} if name == "credentials" else value, "images": [{"repository": "quay.io/example1/app"}]}
+    assert execute(Entry({}, lambda *dummy: {"msg": "used example1"}), params, False)["msg"] == f"used {HIDDEN}"
+
+
+# -- signals ---------------------------------------------------------------------------------------------------------------------
+
+
+PATIENCE = 5  # seconds until a test fails instead of hanging
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+# Tells that it runs, and then runs for longer than any test.
+ENDLESS = "import os, pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text(str(os.getpid())); time.sleep(20)"
+
+
+def handlers() -> list[t.Any]:
+    return [signal.getsignal(number) for number in SIGNALS]
+
+
+def in_a_child(function: t.Callable[[], object], meanwhile: t.Callable[[int], object] = id) -> int:
+    """How a process ends that runs a function with the usual handlers: 0, 1 if it raises; negative, the number of the signal.
+
+    :param meanwhile: is called with its id.
+    """
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
+            function()
+            code = 0
+        finally:
+            os._exit(code)
+    try:
+        meanwhile(pid)
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                pid = 0
+                return os.waitstatus_to_exitcode(status)
+            time.sleep(0.01)
+        raise AssertionError("it did not end")
+    finally:
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def wait_for(path: pathlib.Path) -> str:
+    """What is written into a file as soon as there is something."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if path.exists() and path.read_text():
+            return path.read_text()
+        time.sleep(0.01)
+    raise AssertionError(f"{path} was not written")
+
+
+@pytest.fixture
+def private(tmp_path: pathlib.Path) -> pathlib.Path:
+    """Where temporary directories are made, and nothing else."""
+    directory = tmp_path / "private"
+    directory.mkdir()
+    return directory
+
+
+def is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("threads", [0, 1, 3])
+def test_a_signal_ends_the_process_after_its_commands_and_its_files(tmp_path: pathlib.Path, private: pathlib.Path, number: int, threads: int) -> None:
+    pids = [tmp_path / f"pid{one}" for one in range(threads or 1)]
+
+    def work(path: pathlib.Path) -> None:
+        with tempfile.TemporaryDirectory(dir=private) as directory:
+            (pathlib.Path(directory) / "login").touch()
+            run_command("it", [sys.executable, "-c", ENDLESS, str(path)])
+
+    def run(*dummy: object) -> dict[str, t.Any]:
+        if not threads:
+            work(pids[0])
+        with concurrent.futures.ThreadPoolExecutor(threads or 1) as pool:
+            concurrent.futures.wait([pool.submit(work, path) for path in pids])
+        return {}
+
+    def interrupt(pid: int) -> None:
+        for path in pids:
+            wait_for(path)
+        assert len(list(private.iterdir())) == len(pids)
+        os.kill(pid, number)
+
+    assert in_a_child(lambda: execute(entry(run), {}, False), interrupt) == -number
+    assert list(private.iterdir()) == []
+    assert [path for path in pids if is_there(int(path.read_text()))] == []
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_reaches_the_handler_that_was_there_before(tmp_path: pathlib.Path, private: pathlib.Path, number: int) -> None:
+    def own(received: int, dummy: object) -> t.NoReturn:
+        (tmp_path / "seen").write_text(f"{received} {len(list(private.iterdir()))} {[other for other in SIGNALS if signal.getsignal(other) is own]}")
+        os._exit(7)
+
+    def run(*dummy: object) -> dict[str, t.Any]:
+        with tempfile.TemporaryDirectory(dir=private):
+            signal.raise_signal(number)
+        return {}
+
+    def child() -> None:
+        for one in SIGNALS:
+            signal.signal(one, own)
+        execute(entry(run), {}, False)
+
+    assert in_a_child(child) == 7
+    # Nothing was left any more, and all of them were there again.
+    assert (tmp_path / "seen").read_text() == f"{int(number)} 0 {SIGNALS}"
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_after_a_signal_no_further_command_is_begun(tmp_path: pathlib.Path, number: int) -> None:
+    def work() -> None:
+        # As a look at what is there before a build: that it was stopped is no failure.
+        succeeds([sys.executable, "-c", ENDLESS, str(tmp_path / "first")])
+        try:
+            run_command("it", [sys.executable, "-c", ENDLESS, str(tmp_path / "second")])
+        finally:
+            succeeds([sys.executable, "-c", "import pathlib, sys; pathlib.Path(sys.argv[1]).touch()", str(tmp_path / "cleaned")])
+
+    def run(*dummy: object) -> dict[str, t.Any]:
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            concurrent.futures.wait([pool.submit(work)])
+        return {}
+
+    def interrupt(pid: int) -> None:
+        wait_for(tmp_path / "first")
+        os.kill(pid, number)
+
+    assert in_a_child(lambda: execute(entry(run), {}, False), interrupt) == -number
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cleaned", "first"]
+
+
+def test_a_signal_to_an_earlier_run_does_not_stop_the_commands_of_this_one() -> None:
+    def child() -> None:
+        stop_all()
+        assert execute(entry(lambda *dummy: {"msg": run_command("it", [sys.executable, "-c", "print(5)"]).stdout}), {}, False) == {"msg": "5\n"}
+
+    assert in_a_child(child) == 0
+
+
+def test_an_interrupt_from_the_keyboard_stays_one(private: pathlib.Path) -> None:
+    def run(*dummy: object) -> dict[str, t.Any]:
+        with tempfile.TemporaryDirectory(dir=private):
+            signal.raise_signal(signal.SIGINT)
+        return {}
+
+    def child() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        with pytest.raises(KeyboardInterrupt):
+            execute(entry(run), {}, False)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    assert in_a_child(child) == 0
+    assert list(private.iterdir()) == []
+
+
+@pytest.mark.parametrize("second", SIGNALS)
+def test_a_second_signal_does_not_disturb_the_cleaning_up(private: pathlib.Path, second: int) -> None:
+    def run(*dummy: object) -> dict[str, t.Any]:
+        try:
+            (private / "login").touch()
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(second)
+            (private / "login").unlink()
+        return {}
+
+    assert in_a_child(lambda: execute(entry(run), {}, False)) == -signal.SIGTERM
+    assert list(private.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [ContainersError("no"), KeyError("a bug")])
+def test_a_signal_counts_more_than_an_error_of_the_cleaning_up(error: Exception) -> None:
+    def run(*dummy: object) -> dict[str, t.Any]:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            raise error
+
+    assert in_a_child(lambda: execute(entry(run), {}, False)) == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_that_is_ignored_stays_ignored(number: int) -> None:
+    def run(*dummy: object) -> dict[str, t.Any]:
+        signal.raise_signal(number)
+        return {"msg": [signal.getsignal(other) == signal.SIG_IGN for other in SIGNALS]}
+
+    def child() -> None:
+        signal.signal(number, signal.SIG_IGN)
+        assert execute(entry(run), {}, False) == {"msg": [other == number for other in SIGNALS]}
+        assert handlers() == [signal.SIG_IGN if other == number else signal.SIG_DFL for other in SIGNALS]
+
+    assert in_a_child(child) == 0
+
+
+@pytest.mark.parametrize("error", [None, ContainersError("no"), KeyError("a bug"), SystemExit(3)])
+def test_after_a_run_the_handlers_are_as_before(error: BaseException | None) -> None:
+    seen: list[t.Any] = []
+
+    def run(*dummy: object) -> dict[str, t.Any]:
+        seen.extend(handlers())
+        if error:
+            raise error
+        return {}
+
+    before = handlers()
+    try:
+        execute(entry(run), {}, False)
+    except SystemExit:
+        assert isinstance(error, SystemExit)
+    assert handlers() == before
+    assert len(seen) == len(SIGNALS)
+    assert [one for one in seen if one in before and one != signal.SIG_IGN] == []
+
+
+def test_in_another_thread_no_handler_is_installed() -> None:
+    before = handlers()
+    seen: list[t.Any] = []
+    results: list[t.Any] = []
+
+    def run(*dummy: object) -> dict[str, t.Any]:
+        seen.extend(handlers())
+        return {"msg": "done"}
+
+    thread = threading.Thread(target=lambda: results.append(execute(entry(run), {}, False)))
+    thread.start()
+    thread.join(PATIENCE)
+    assert (results, seen, handlers()) == ([{"msg": "done"}], before, before)
 
 
 ZUUL_REGISTRY = {

@@ -148,7 +148,10 @@ def test_refuses_a_repository_that_is_none(repository: t.Any) -> None:
         ({"build_args": ["=b"]}, ["an item of build_args has no name", "NAME=VALUE"]),
         ({"build_args": [""]}, ["an item of build_args has no name"]),
         ({"build_args": [5]}, ["build_args is to be a list of texts", "not of int: put it in quotes"]),
-        ({"labels": ["=b"]}, ["an item of labels has no name"]),
+        ({"labels": ["=b"]}, ["'=b' in labels is not NAME=VALUE"]),
+        ({"labels": ["a=b", "name"]}, ["'name' in labels is not NAME=VALUE"]),
+        ({"labels": [""]}, ["'' in labels is not NAME=VALUE"]),
+        ({"labels": [5]}, ["labels is to be a list of texts", "not of int: put it in quotes"]),
         ({"labels": {"a": "b"}}, ["labels is to be a list"]),
         ({"arch": "linux/amd64"}, ["arch is to be a list"]),
         ({"arch": [None]}, ["arch is to be a list of texts"]),
@@ -164,9 +167,12 @@ def test_refuses_a_key_or_value(keys: dict[t.Any, t.Any], words: list[str]) -> N
     assert len(message.splitlines()) == 1
 
 
-@pytest.mark.parametrize("key", ["build_args", "labels"])
-def test_a_name_alone_takes_its_value_from_the_environment(key: str) -> None:
-    assert getattr(parse(**{key: ["NAME"]}), key) == ("NAME",)
+def test_a_build_argument_by_its_name_alone_takes_its_value_from_the_environment() -> None:
+    assert parse(build_args=["NAME"]).build_args == ("NAME",)
+
+
+def test_a_label_may_have_an_empty_value_and_further_signs() -> None:
+    assert parse(labels=["a=", "b=c=d", "e f=g"]).labels == ("a=", "b=c=d", "e f=g")
 
 
 @pytest.mark.parametrize("key", ["build_args", "labels"])

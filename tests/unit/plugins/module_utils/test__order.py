@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
 import typing as t
 
@@ -24,8 +25,6 @@ from hypothesis import strategies as st
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("", set()),
-        ("# FROM a\n", set()),
         ("FROM scratch", set()),
         ("FROM app", {"app"}),
         ("from app as x", {"app"}),
@@ -50,7 +49,16 @@ from hypothesis import strategies as st
         ("# escape=`\nFROM `\napp", {"app"}),
         ("#ESCAPE = `\nFROM one\nRUN dir c:\\\nFROM two", {"one", "two"}),
         ("FROM app \\", {"app"}),
-        ("FROMapp\nFROM\nRUN", set()),
+        # Trailing spaces do not end a continuation.
+        ("FROM one\nRUN a \\ \n\n && b --from=two", {"one", "two"}),
+        ("FROM one\nONBUILD COPY --from=two /a /b", {"one", "two"}),
+        ("FROM one\nonbuild  run --mount=type=bind,from=two,target=/x true\nONBUILD ADD --from=three /a /b", {"one", "two", "three"}),
+        ("FROM one\nONBUILD ENV a=$b\nONBUILD USER x", {"one"}),
+        ('FROM one\nRUN --mount=type=bind,"from=two",target=/x true', {"one", "two"}),
+        ("FROM one\nRUN --mount=type=bind,'from=two' --mount='from=three' true", {"one", "two", "three"}),
+        ('FROM one\nRUN --mount=type=bind,from="two" true', {"one", "two"}),
+        ("FROM one AS from-x\nFROM from-x", {"one"}),
+        ("FROM one\nRUN true && FROM two", {"one"}),
     ],
 )
 def test_base_images(text: str, found: set[str]) -> None:
@@ -104,6 +112,27 @@ def test_arguments_are_put_in(text: str, build_args: dict[str, str], found: set[
         "FROM a-$TARGETARCH",
         "ARG X=a\nFROM ${X%a}",
         "ARG X=a\nFROM a$",
+        # There is no stage at all.
+        "",
+        "# FROM a\n",
+        "ARG X=a\nRUN true",
+        # What begins with FROM and is none.
+        "FROMapp",
+        "FROM",
+        "FROM a\nFROM",
+        "FROM a b",
+        "FROM a AS",
+        "FROM a AS b c",
+        "FROM a\nfromage",
+        # Lines of a here-document may look like instructions.
+        "FROM a\nRUN <<EOF\nFROM b\nEOF",
+        "FROM a\nCOPY <<-'END' /x\n  a\nEND",
+        "FROM a\nRUN cat \\\n << EOF\nEOF",
+        "FROM a\nRUN echo $((1<<2))",
+        # What ARG and ENV within a stage say is not followed.
+        "ARG X=b\nFROM a\nCOPY --from=${X} /a /b",
+        "FROM a\nONBUILD COPY --from=$X /a /b",
+        "FROM a\nRUN --mount=type=bind,'from=$X' true",
         # It does no harm that this image may not even be built.
         "FROM a\nRUN --mount=from=${X} true\nFROM b",
     ],
@@ -138,9 +167,11 @@ def test_a_known_argument_is_put_in(name: str, default: str, given_value: str | 
 
 @given(st.lists(_IMAGES, max_size=6), st.randoms(use_true_random=False))
 def test_every_image_of_a_containerfile_is_found(images: list[str], random: t.Any) -> None:
-    lines = []
+    # Without a stage nothing could be told.
+    lines = ["FROM scratch"]
     for number, image in enumerate(images):
         forms = [f"FROM {image}", f"from --platform=linux/arm64 {image} as stage{number}", f"FROM \\\n {image}", f"COPY --from={image} /a /b"]
+        forms += [f"ONBUILD COPY --from={image} /a /b", f"RUN --mount=type=bind,'from={image}',target=/x true"]
         lines.append(random.choice([*forms, f"RUN --mount=type=bind,from={image},target=/x true"]))
     assert base_images("\n".join(lines), {}) == {image for image in images if not re.fullmatch("stage[0-9]", image)}
 
@@ -194,38 +225,70 @@ def test_is_base_of_any_text(image: str, name: str) -> None:
 # -- the order ---------------------------------------------------------------------------------------------------------------
 
 
+# Where the siblings are copied to, and what the image is built from.
+X, Y, Z = ("/w/x/.zuul-siblings", "/w/x"), ("/w/y/.zuul-siblings", "/w/y"), (None, "/w/z")
+APART = [X, Y, Z]
+
+
 def test_one_at_a_time_is_one_after_the_other() -> None:
-    assert predecessors([["a:1"], ["b:1"], ["c:1"]], [set(), {"a:1"}, None], [None, None, None], 1) == [set(), {0}, {1}]
+    assert predecessors([["a:1"], ["b:1"], ["c:1"]], [set(), {"a:1"}, None], APART, 1) == [set(), {0}, {1}]
 
 
 @pytest.mark.parametrize(
-    ("bases", "contexts", "expected"),
+    ("bases", "places", "expected"),
     [
-        ([set(), set(), set()], [None] * 3, [set(), set(), set()]),
-        ([set(), {"q/a:1"}, set()], [None] * 3, [set(), {0}, set()]),
-        ([set(), set(), {"a:1", "b:1"}], [None] * 3, [set(), set(), {0, 1}]),
-        ([set(), {"q/a:1"}, {"q/b:1"}], [None] * 3, [set(), {0}, {1}]),
+        ([set(), set(), set()], APART, [set(), set(), set()]),
+        ([set(), {"q/a:1"}, set()], APART, [set(), {0}, set()]),
+        ([set(), set(), {"a:1", "b:1"}], APART, [set(), set(), {0, 1}]),
+        ([set(), {"q/a:1"}, {"q/b:1"}], APART, [set(), {0}, {1}]),
         # What it says of itself is no dependency.
-        ([{"q/a:1"}, {"q/b:1"}, set()], [None] * 3, [set(), set(), set()]),
+        ([{"q/a:1"}, {"q/b:1"}, set()], APART, [set(), set(), set()]),
         # It is built on what is there from before, which the later one must not replace meanwhile.
-        ([{"q/c:1"}, set(), set()], [None] * 3, [set(), set(), {0}]),
-        ([{"q/b:1"}, {"q/a:1"}, set()], [None] * 3, [set(), {0}, set()]),
+        ([{"q/c:1"}, set(), set()], APART, [set(), set(), {0}]),
+        ([{"q/b:1"}, {"q/a:1"}, set()], APART, [set(), {0}, set()]),
         # One that cannot be told may build on any.
-        ([set(), None, set()], [None] * 3, [set(), {0}, {1}]),
-        ([None, set(), set()], [None] * 3, [set(), {0}, {0}]),
-        ([set(), set(), set()], ["x", "y", "x"], [set(), set(), {0}]),
-        ([set(), set(), set()], ["x", "x", "x"], [set(), {0}, {0, 1}]),
-        ([set(), set(), {"a:1"}], ["x", None, "x"], [set(), set(), {0}]),
+        ([set(), None, set()], APART, [set(), {0}, {1}]),
+        ([None, set(), set()], APART, [set(), {0}, {0}]),
+        # Siblings are copied to the same place, or into what another one is built from.
+        ([set(), set(), set()], [X, Y, X], [set(), set(), {0}]),
+        ([set(), set(), set()], [X, X, X], [set(), {0}, {0, 1}]),
+        ([set(), set(), {"a:1"}], [X, Z, X], [set(), set(), {0}]),
     ],
 )
-def test_what_is_built_before(bases: list[set[str] | None], contexts: list[str | None], expected: list[set[int]]) -> None:
-    assert predecessors([["q/a:1"], ["q/b:1"], ["q/c:1"]], bases, contexts, 3) == expected
+def test_what_is_built_before(bases: list[set[str] | None], places: list[tuple[str | None, str]], expected: list[set[int]]) -> None:
+    assert predecessors([["q/a:1"], ["q/b:1"], ["q/c:1"]], bases, places, 3) == expected
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "kept"),
+    [
+        (X, (None, "/w/x"), True),
+        (X, (None, "/w"), True),
+        (X, (None, "/"), True),
+        (X, (None, "/w/x/.zuul-siblings"), True),
+        (X, ("/w/.zuul-siblings", "/w"), True),
+        # Each is built from another part of the context that has the copies.
+        (("/w/x/.zuul-siblings", "/w/x/one"), ("/w/x/.zuul-siblings", "/w/x/two"), True),
+        (("/w/x/.zuul-siblings", "/w/x/one"), (None, "/w/x/two"), False),
+        (("/w/x/.zuul-siblings", "/w/x/one"), (None, "/w/x"), True),
+        (X, (None, "/w/x/sub"), False),
+        (X, (None, "/w/x/.zuul"), False),
+        (X, Y, False),
+        (X, ("/w/x/sub/.zuul-siblings", "/w/x/sub"), True),
+        ((None, "/w/x"), (None, "/w/x"), False),
+        ((None, "/w"), (None, "/w/x"), False),
+    ],
+)
+def test_no_image_is_built_from_what_has_the_siblings_of_another(one: tuple[str | None, str], other: tuple[str | None, str], kept: bool) -> None:
+    expected = [set(), {0} if kept else set()]
+    assert predecessors([["q/a:1"], ["q/b:1"]], [set(), set()], [one, other], 2) == expected
+    assert predecessors([["q/a:1"], ["q/b:1"]], [set(), set()], [other, one], 2) == expected
 
 
 def test_each_name_of_an_image_counts() -> None:
     names = [["q/a:p_1", "q/a:p_2", "q/a:1", "q/a:2"], ["q/b:1"]]
     for name in names[0]:
-        assert predecessors(names, [set(), {name}], [None, None], 2) == [set(), {0}]
+        assert predecessors(names, [set(), {name}], [X, Y], 2) == [set(), {0}]
 
 
 _POOL = ["q/a:1", "q/a:latest", "q/b:1", "r/a:1", "r/x/b:1"]
@@ -233,7 +296,7 @@ _LISTS = st.lists(
     st.tuples(
         st.lists(st.sampled_from(_POOL), min_size=1, max_size=2),
         st.none() | st.sets(st.sampled_from([*_POOL, "a", "b:1", "a:1", "other"]), max_size=2),
-        st.none() | st.sampled_from(["one", "two"]),
+        st.tuples(st.booleans(), st.sampled_from(["/w", "/w/x", "/w/xy", "/w/x/z"])).map(lambda one: (f"{one[1]}/.zuul-siblings" if one[0] else None, one[1])),
     ),
     max_size=7,
 )
@@ -241,21 +304,25 @@ _LISTS = st.lists(
 
 @given(_LISTS, st.integers(2, 9))
 def test_two_images_keep_their_order_if_one_may_build_on_the_other_and_only_then(images: t.Any, parallel: int) -> None:
-    names, bases, contexts = ([item[part] for item in images] for part in range(3))
-    found = predecessors(names, bases, contexts, parallel)
+    names, bases, places = ([item[part] for item in images] for part in range(3))
+    found = predecessors(names, bases, places, parallel)
 
     def may_build_on(one: int, other: int) -> bool:
         return bases[one] is None or any(is_base(image, name) for image in bases[one] for name in names[other])
+
+    def finds(one: int, other: int) -> bool:
+        copies, built = places[other][0], pathlib.PurePosixPath(places[one][1])
+        return copies is not None and built in pathlib.PurePosixPath(copies).parents
 
     assert len(found) == len(images)
     for later in range(len(images)):
         assert all(0 <= earlier < later for earlier in found[later])
         for earlier in range(later):
-            shared = contexts[earlier] is not None and contexts[earlier] == contexts[later]
-            assert (earlier in found[later]) is (may_build_on(earlier, later) or may_build_on(later, earlier) or shared)
+            expected = any(may_build_on(*pair) or finds(*pair) for pair in ((earlier, later), (later, earlier)))
+            assert (earlier in found[later]) is expected
 
 
 @given(_LISTS)
 def test_one_at_a_time_is_always_the_order_of_the_list(images: t.Any) -> None:
-    names, bases, contexts = ([item[part] for item in images] for part in range(3))
-    assert predecessors(names, bases, contexts, 1) == [{number - 1} if number else set() for number in range(len(images))]
+    names, bases, places = ([item[part] for item in images] for part in range(3))
+    assert predecessors(names, bases, places, 1) == [{number - 1} if number else set() for number in range(len(images))]

@@ -128,6 +128,42 @@ def test_an_error_of_the_removal_does_not_hide_that_of_the_build(context: pathli
     assert caught.value.result == {"rc": 5}
 
 
+def test_directories_that_nobody_may_write_to_are_removed(context: pathlib.Path, source: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    modes: dict[str, int] = {}
+    remove = shutil.rmtree
+
+    def removing(directory: pathlib.Path) -> None:
+        # root could remove them in any case.
+        modes.update({os.path.relpath(parent, directory): os.stat(parent).st_mode & 0o777 for parent, *dummy in os.walk(directory)})
+        remove(directory)
+
+    monkeypatch.setattr(shutil, "rmtree", removing)
+    locked = source / "opendev.org/a/one"
+    (locked / "link").symlink_to(source / "opendev.org/a/two")
+    for directory in (source / "opendev.org/a/two", locked / "sub", locked):
+        directory.chmod(0o555)
+    try:
+        with siblings(WHAT, context, ["opendev.org/a/one"], source):
+            assert (context / NAME / "opendev.org/a/one" / "sub").stat().st_mode & 0o777 == 0o555
+    finally:
+        # The originals, also where a link leads to, stay as they were.
+        kept = [directory.stat().st_mode & 0o777 for directory in (locked, locked / "sub", source / "opendev.org/a/two")]
+        for directory in (locked, locked / "sub", source / "opendev.org/a/two"):
+            directory.chmod(0o755)
+    assert kept == [0o555] * 3
+    assert modes == dict.fromkeys([".", "opendev.org", "opendev.org/a", "opendev.org/a/one", "opendev.org/a/one/sub"], 0o700)
+    assert tree(context) == ["Containerfile"]
+
+
+def test_a_directory_whose_mode_cannot_be_changed_is_named(context: pathlib.Path, source: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*dummy: object) -> t.NoReturn:
+        raise PermissionError(1, "Operation not permitted")
+
+    message = f"^{WHAT}: {context}/{NAME} cannot be removed: Operation not permitted: remove it$"
+    with pytest.raises(ContainersError, match=message), siblings(WHAT, context, ["opendev.org/a/one"], source):
+        monkeypatch.setattr(os, "chmod", fail)
+
+
 def test_siblings_that_are_there_are_taken(context: pathlib.Path, source: pathlib.Path) -> None:
     check_siblings(WHAT, context, ["opendev.org/a/one", "opendev.org/a/two"], source)
     assert tree(context) == ["Containerfile"]

@@ -12,12 +12,14 @@ import dataclasses
 import json
 import os
 import pathlib
+import platform
 import re
 import sys
 import tempfile
 import typing as t
 
 import pytest
+from ansible_collections.gating.containers.plugins.module_utils._command import Done
 from ansible_collections.gating.containers.plugins.module_utils._credentials import Access, Login
 from ansible_collections.gating.containers.plugins.module_utils._errors import (
     ContainersError,
@@ -44,14 +46,15 @@ DIGEST = "sha256:" + "a" * 64
 OTHER = "sha256:" + "b" * 64
 NAME = Reference("quay.io", "example/image", "1.0")
 
-# Notes how it is called, with every file that its arguments name, and answers by its script.
+# Notes how it is called, with every file that its arguments and DOCKER_CONFIG name, and answers by its script.
 PROGRAM = """#!{python} -IS
 import os, sys  # and not json, which takes as long again
 
 here = os.path.dirname(sys.argv[0])
 arguments = sys.argv[1:]
+config = os.environ.get("DOCKER_CONFIG")
 files = {{}}
-for argument in arguments:
+for argument in arguments + ([config] if config else []):
     if os.path.isdir(argument) and argument != here:
         for directory, dummy, names in os.walk(argument):
             for name in names:
@@ -59,7 +62,7 @@ for argument in arguments:
                 files[os.path.relpath(path, argument)] = [os.stat(path).st_mode & 0o777, open(path).read()]
     elif os.path.isfile(argument):
         files[os.path.basename(argument)] = [os.stat(argument).st_mode & 0o777, open(argument).read()]
-call = {{"argv": [os.path.basename(sys.argv[0])] + arguments, "cwd": os.getcwd(), "files": files, "variable": os.environ.get("VARIABLE")}}
+call = {{"argv": [os.path.basename(sys.argv[0])] + arguments, "cwd": os.getcwd(), "files": files, "variable": os.environ.get("VARIABLE"), "config": config}}
 with open(os.path.join(here, "calls"), "a") as file:
     file.write(repr(call) + "\\n")
 for start, out, err, rc in eval(open(os.path.join(here, "script")).read()):
@@ -78,12 +81,13 @@ sys.exit(rc)
 
 @dataclasses.dataclass
 class Call:
-    """How a tool was called; ``files`` has mode and content of each that its arguments name."""
+    """How a tool was called; ``files`` has mode and content of each that its arguments name, ``config`` is DOCKER_CONFIG."""
 
     argv: list[str]
     cwd: str
     files: dict[str, tuple[int, str]]
     variable: str | None
+    config: str | None
 
 
 class Tools:
@@ -117,7 +121,26 @@ def tools(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
     directory = tmp_path / "bin"
     directory.mkdir()
     monkeypatch.setenv("PATH", str(directory))
+    machine(monkeypatch, "x86_64")
     return Tools(directory)
+
+
+def machine(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """What the kernel calls the machine."""
+    monkeypatch.setattr(platform, "machine", lambda: name)
+
+
+def inspected(tools: Tools, architecture: str) -> None:
+    """What podman and buildah say of an image that was built."""
+    tools.on("image inspect --format {{.Architecture}}", f"{architecture}\n")
+    # buildah prints no end of line.
+    tools.on("inspect --type image --format {{.OCIv1.Architecture}}", architecture)
+
+
+INSPECT = {
+    "podman": ["podman", "image", "inspect", "--format", "{{.Architecture}}"],
+    "buildah": ["buildah", "inspect", "--type", "image", "--format", "{{.OCIv1.Architecture}}"],
+}
 
 
 @pytest.fixture
@@ -184,32 +207,144 @@ def test_tool_of(command: str, kind: type[Tool], containerfiles: tuple[str, ...]
 @pytest.mark.parametrize("command", ["podman", "buildah", "docker"])
 @pytest.mark.parametrize(("build", "rest"), [(least, LEAST), (whole, WHOLE)])
 def test_build(tools: Tools, context: pathlib.Path, command: str, build: t.Any, rest: list[str]) -> None:
-    tool_of(command).build(build(context))
-    # Without it buildah has no cache, and each build would be another image.
-    layers = [] if command == "docker" else ["--layers"]
-    assert tools.arguments == [[command, "build", *layers, *TAGS, *rest]]
+    inspected(tools, "amd64")
+    tools.on("build", "STEP 1\n", "a warning\n")
+    assert tool_of(command).build(build(context)) == Done("STEP 1\n", "a warning\n")
+    if command == "docker":
+        assert tools.arguments == [["docker", "build", *TAGS, *rest]]
+    else:
+        # Without "layers" buildah has no cache, and each build would be another image.
+        assert tools.arguments == [[command, "build", "--layers", *TAGS, *rest], [*INSPECT[command], NAMES[0]]]
     assert tools.calls[0].cwd == str(context)
+
+
+@pytest.mark.parametrize("command", ["podman", "buildah"])
+@pytest.mark.parametrize("found", ["arm64", "arm", "x86_64"])
+@pytest.mark.parametrize(("build", "rest"), [(least, LEAST), (whole, WHOLE)])
+def test_an_image_of_another_machine_is_built_again_without_the_cache(
+    tools: Tools, context: pathlib.Path, command: str, found: str, build: t.Any, rest: list[str]
+) -> None:
+    inspected(tools, found)
+    tools.on("build --layers", "from the cache\n", "first\n")
+    tools.on("build --no-cache", "anew\n", "second\n")
+    assert tool_of(command).build(build(context)) == Done("anew\n", "second\n")
+    first, seen, again = tools.arguments
+    assert first == [command, "build", "--layers", *TAGS, *rest]
+    assert seen == [*INSPECT[command], NAMES[0]]
+    # Once: if its base is of another platform, it comes to the same.
+    assert again == [command, "build", "--no-cache", *TAGS, *rest]
+    assert [call.cwd for call in tools.calls if "build" in call.argv] == [str(context)] * 2
+
+
+@pytest.mark.parametrize("command", ["podman", "buildah"])
+@pytest.mark.parametrize("rc", [0, 125])
+def test_an_image_whose_machine_is_not_told_is_not_built_again(tools: Tools, context: pathlib.Path, command: str, rc: int) -> None:
+    tools.on("image inspect", "arm64\n" if rc else "\n", "it failed", rc)
+    tools.on("inspect", "arm64" if rc else "", "it failed", rc)
+    tool_of(command).build(least(context))
+    assert [argv[1:3] for argv in tools.arguments if "build" in argv] == [["build", "--layers"]]
+
+
+@pytest.mark.parametrize("command", ["podman", "buildah"])
+@pytest.mark.parametrize("platforms", [(), ("linux/amd64",)])
+def test_a_second_build_that_fails_is_told(tools: Tools, context: pathlib.Path, command: str, platforms: tuple[str, ...]) -> None:
+    inspected(tools, "arm64")
+    tools.on("build --no-cache", "", "exec format error", 1)
+    with pytest.raises(ContainersError, match="^build of quay.io/example/image: .* failed with exit code 1: exec format error - a RUN of another platform"):
+        tool_of(command).build(least(context, *platforms))
+
+
+@pytest.mark.parametrize("command", ["podman", "buildah"])
+@pytest.mark.parametrize(
+    ("name", "architecture"),
+    [
+        ("x86_64", "amd64"),
+        ("aarch64", "arm64"),
+        ("armv7l", "arm"),
+        ("armv6l", "arm"),
+        ("i686", "386"),
+        ("i386", "386"),
+        ("loongarch64", "loong64"),
+        ("ppc64le", "ppc64le"),
+        ("s390x", "s390x"),
+        ("riscv64", "riscv64"),
+    ],
+)
+def test_images_and_the_kernel_have_other_names_for_a_machine(
+    tools: Tools, context: pathlib.Path, monkeypatch: pytest.MonkeyPatch, command: str, name: str, architecture: str
+) -> None:
+    machine(monkeypatch, name)
+    inspected(tools, architecture)
+    tools.on("manifest inspect", listed("linux/amd64"))
+    tool_of(command).build(least(context))
+    assert [argv for argv in tools.arguments if "--no-cache" in argv] == []
+    tool_of(command).build(least(context, "linux/amd64"))
+    assert f"BUILDPLATFORM=linux/{architecture}" in next(argv for argv in tools.arguments if "--manifest" in argv)
+
+
+@pytest.mark.parametrize("command", ["podman", "buildah", "docker"])
+@pytest.mark.parametrize("platforms", [(), ("linux/amd64",)])
+@pytest.mark.parametrize(("path", "given"), [("-", "./-"), ("--file", "./--file"), ("-a/b", "./-a/b"), ("a/-b", "a/-b"), ("./-a", "./-a")])
+def test_a_directory_that_is_called_as_an_option_is(
+    tools: Tools, context: pathlib.Path, command: str, platforms: tuple[str, ...], path: str, given: str
+) -> None:
+    inspected(tools, "amd64")
+    tools.on("manifest inspect", listed("linux/amd64"))
+    build = dataclasses.replace(least(context, *platforms), path=path)
+    tool_of(command).build(build)
+    assert build.arguments == ["--file", "Containerfile", given]
+    assert tools.arguments[0][-1] == given
 
 
 @pytest.mark.parametrize("command", ["podman", "buildah"])
 @pytest.mark.parametrize(("build", "rest"), [(least, LEAST), (whole, WHOLE)])
 def test_build_for_several_platforms(tools: Tools, context: pathlib.Path, temporary: pathlib.Path, command: str, build: t.Any, rest: list[str]) -> None:
     tools.on("manifest inspect", listed("linux/amd64", "linux/arm64"))
-    tool_of(command).build(build(context, "linux/amd64", "linux/arm64"))
-    built, inspected, tagged, exists, placeholder, removed = tools.arguments
+    tools.on("build", "STEP 1\n", "a warning\n")
+    assert tool_of(command).build(build(context, "linux/amd64", "linux/arm64")) == Done("STEP 1\n", "a warning\n")
+    built, seen, tagged, removed = tools.arguments
     name = built[built.index("--manifest") + 1]
     assert re.fullmatch("localhost/gating-containers:[0-9a-f]{16}", name)
-    assert built == [command, "build", "--no-cache", "--platform", "linux/amd64,linux/arm64", "--manifest", name, *rest]
-    assert inspected == [command, "manifest", "inspect", name]
+    options = ["--no-cache", "--platform", "linux/amd64,linux/arm64", "--manifest", name, "--build-arg", "BUILDPLATFORM=linux/amd64"]
+    assert built == [command, "build", *options, *rest]
+    assert tools.calls[0].cwd == str(context)
+    assert seen == [command, "manifest", "inspect", name]
     # The names last: an image that was not built for all platforms gets none.
     assert tagged == [command, "tag", name, *NAMES]
-    assert exists == [command, "manifest", "exists", name]
-    # Another image takes the name of the list, so what is removed is that one.
-    directory = placeholder[-1]
-    assert placeholder == [command, "build", "--no-cache", "--quiet", "--file", f"{directory}/Containerfile", "--tag", name, directory]
-    assert tools.calls[4].files["Containerfile"][1].startswith("FROM scratch\n")
-    assert removed == [command, "rmi", name]
+    # Not by rmi, which would remove the image of this machine's platform.
+    assert removed == [command, "manifest", "rm", name]
     assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["podman", "buildah"])
+@pytest.mark.parametrize(
+    ("given", "known"),
+    [
+        (("BUILDPLATFORM=linux/s390x",), ["BUILDPLATFORM=linux/s390x"]),
+        (("A=b", "BUILDPLATFORM"), ["A=b", "BUILDPLATFORM"]),
+        (("BUILDPLATFORM=",), ["BUILDPLATFORM="]),
+        (("BUILDPLATFORMS=x", "A=BUILDPLATFORM=y"), ["BUILDPLATFORM=linux/amd64", "BUILDPLATFORMS=x", "A=BUILDPLATFORM=y"]),
+    ],
+)
+def test_the_platform_that_builds_is_given_unless_the_image_gives_it(
+    tools: Tools, context: pathlib.Path, command: str, given: tuple[str, ...], known: list[str]
+) -> None:
+    inspected(tools, "amd64")
+    tools.on("manifest inspect", listed("linux/arm64"))
+    tool_of(command).build(dataclasses.replace(least(context, "linux/arm64"), build_args=given))
+    built = tools.arguments[0]
+    assert [value for option, value in zip(built, built[1:]) if option == "--build-arg"] == known
+    # A plain image has it by no tool's doing.
+    tool_of(command).build(least(context))
+    assert "--build-arg" not in next(argv for argv in tools.arguments if "--layers" in argv)
+
+
+@pytest.mark.parametrize("command", ["podman", "buildah"])
+def test_a_temporary_list_that_cannot_be_removed_is_no_failure(tools: Tools, context: pathlib.Path, command: str) -> None:
+    tools.on("manifest inspect", listed("linux/amd64"))
+    tools.on("manifest rm", "", "no", 1)
+    tool_of(command).build(least(context, "linux/amd64"))
+    assert tools.arguments[-1][:3] == [command, "manifest", "rm"]
 
 
 def test_each_build_has_a_list_of_its_own(tools: Tools, context: pathlib.Path) -> None:
@@ -221,7 +356,8 @@ def test_each_build_has_a_list_of_its_own(tools: Tools, context: pathlib.Path) -
 
 @pytest.mark.parametrize(("build", "rest"), [(least, LEAST), (whole, WHOLE)])
 def test_docker_builds_for_several_platforms(tools: Tools, context: pathlib.Path, build: t.Any, rest: list[str]) -> None:
-    tool_of("docker").build(build(context, "linux/amd64", "linux/arm/v7"))
+    tools.on("buildx", "#1\n", "#2\n")
+    assert tool_of("docker").build(build(context, "linux/amd64", "linux/arm/v7")) == Done("#1\n", "#2\n")
     assert tools.arguments == [["docker", "buildx", "build", "--load", "--platform", "linux/amd64,linux/arm/v7", *TAGS, *rest]]
     assert tools.calls[0].cwd == str(context)
 
@@ -230,11 +366,11 @@ def test_docker_builds_for_several_platforms(tools: Tools, context: pathlib.Path
 def test_a_build_has_its_environment(tools: Tools, context: pathlib.Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     monkeypatch.setenv("VARIABLE", "old")
     tools.on("manifest inspect", listed("linux/amd64"))
-    tools.on("image inspect", "x")
+    inspected(tools, "arm64")
     tool = tool_of(command, {"VARIABLE": "new"})
     tool.build(least(context))
     tool.build(least(context, "linux/amd64"))
-    tool.identities(NAMES, False)
+    tool.identities(NAMES)
     assert {call.variable for call in tools.calls} == {"new"}
     tool_of(command).build(least(context))
     assert tools.calls[-1].variable == "old"
@@ -257,28 +393,9 @@ def test_the_temporary_list_is_forgotten_when_the_build_fails(tools: Tools, cont
     with pytest.raises(ContainersError, match="^build of quay.io/example/image: .*: it failed$"):
         tool_of(command).build(least(context, "linux/amd64"))
     name = tools.arguments[0][tools.arguments[0].index("--manifest") + 1]
-    exists, placeholder, removed = tools.arguments[-3:]
-    assert exists == [command, "manifest", "exists", name]
-    assert placeholder[:4] + placeholder[6:8] == [command, "build", "--no-cache", "--quiet", "--tag", name]
-    assert removed == [command, "rmi", name]
-    assert [argv for argv in tools.arguments[:-1] if argv[1] in ("rmi", "manifest") and "rm" in argv[1:3]] == []
+    assert tools.arguments[-1] == [command, "manifest", "rm", name]
+    assert [argv for argv in tools.arguments[:-1] if "rm" in argv] == []
     assert list(temporary.iterdir()) == []
-
-
-def test_a_list_that_was_not_begun_is_not_removed(tools: Tools, context: pathlib.Path) -> None:
-    tools.on("build", "", "no such base", 1)
-    tools.on("manifest exists", "", "", 1)
-    with pytest.raises(ContainersError, match="no such base$"):
-        tool_of("podman").build(least(context, "linux/amd64"))
-    assert [argv[1:3] for argv in tools.arguments] == [["build", "--no-cache"], ["manifest", "exists"]]
-
-
-def test_a_list_whose_name_cannot_be_taken_stays(tools: Tools, context: pathlib.Path) -> None:
-    tools.on("build --no-cache --quiet", "", "no", 1)
-    tools.on("manifest inspect", listed("linux/amd64"))
-    tool_of("podman").build(least(context, "linux/amd64"))
-    # For rmi would remove the image of this machine's platform.
-    assert [argv for argv in tools.arguments if "rmi" in argv] == []
 
 
 @pytest.mark.parametrize(
@@ -300,7 +417,13 @@ def test_other_platforms_than_wanted_are_an_error(tools: Tools, context: pathlib
     assert str(caught.value) == f"build of quay.io/example/image: {said}: do all base images have these platforms?"
     # The image gets none of its names.
     assert [argv for argv in tools.arguments if argv[1] == "tag"] == []
-    assert tools.arguments[-1][1] == "rmi"
+    assert tools.arguments[-1][1:3] == ["manifest", "rm"]
+
+
+def test_a_list_of_nothing_is_an_error(tools: Tools, context: pathlib.Path) -> None:
+    tools.on("manifest inspect", '{"manifests": null}')
+    with pytest.raises(ContainersError, match="^build of quay.io/example/image: podman built  instead of linux/amd64: do all base images"):
+        tool_of("podman").build(least(context, "linux/amd64"))
 
 
 @pytest.mark.parametrize("platforms", [["linux/arm/v6", "linux/arm/v7"], ["windows/amd64/10.0.20348.1"]])
@@ -338,22 +461,25 @@ IMAGE = Image(NAME)
 BOTH = Image(Reference("quay.io", "example/both"), arch=("linux/amd64", "linux/arm64"))
 
 
-@pytest.mark.parametrize(("command", "images"), [("podman", [IMAGE, BOTH]), ("buildah", [BOTH]), ("docker", [IMAGE]), ("docker", [])])
-def test_a_tool_that_can_build_everything_is_not_asked(tools: Tools, command: str, images: list[Image]) -> None:
-    tool_of(command).check(images)
+@pytest.mark.parametrize(
+    ("command", "images", "saves"), [("podman", [IMAGE, BOTH], True), ("buildah", [BOTH], True), ("podman", [], False), ("docker", [IMAGE], False)]
+)
+def test_a_tool_that_can_build_everything_is_not_asked(tools: Tools, command: str, images: list[Image], saves: bool) -> None:
+    tool_of(command).check(images, saves)
     assert tools.calls == []
 
 
 def test_docker_with_the_containerd_image_store(tools: Tools) -> None:
     tools.on("info", '[["driver-type","io.containerd.snapshotter.v1"]]\n')
-    tool_of("docker").check([IMAGE, BOTH])
+    tool_of("docker").check([IMAGE, BOTH], False)
     assert tools.arguments == [["docker", "info", "--format", "{{json .DriverStatus}}"]]
 
 
-def test_docker_without_the_containerd_image_store_builds_no_platforms(tools: Tools) -> None:
+@pytest.mark.parametrize("saves", [True, False])
+def test_docker_without_the_containerd_image_store_builds_no_platforms(tools: Tools, saves: bool) -> None:
     tools.on("info", '[["Backing Filesystem","extfs"],["Supports d_type","true"]]\n')
     with pytest.raises(ContainersError) as caught:
-        tool_of("docker").check([IMAGE, BOTH])
+        tool_of("docker").check([IMAGE, BOTH], saves)
     assert str(caught.value) == (
         "quay.io/example/both: this docker keeps images of one platform only, arch is linux/amd64, linux/arm64: turn on its"
         " containerd image store (docs.docker.com/engine/storage/containerd), or set container_command to podman"
@@ -361,47 +487,98 @@ def test_docker_without_the_containerd_image_store_builds_no_platforms(tools: To
     assert [argv[1] for argv in tools.arguments] == ["info"]
 
 
-def test_a_docker_that_does_not_run(tools: Tools) -> None:
-    tools.on("info", "", "Cannot connect to the Docker daemon\n", 1)
-    with pytest.raises(ContainersError, match="^docker: docker info failed with exit code 1: Cannot connect to the Docker daemon$"):
-        tool_of("docker").check([BOTH])
+@pytest.mark.parametrize("version", ["25.0.0", "28.2.2", "100.1", "25", "dev", "", "v20.10", "library-import"])
+def test_a_docker_that_saves_what_can_be_read(tools: Tools, version: str) -> None:
+    tools.on("version", f"{version}\n")
+    tool_of("docker").check([IMAGE], True)
+    assert tools.arguments == [["docker", "version", "--format", "{{.Server.Version}}"]]
+
+
+@pytest.mark.parametrize("version", ["24.0.7", "20.10.24+dfsg1", "9.1", "24"])
+def test_a_docker_that_saves_in_a_format_of_its_own_is_refused(tools: Tools, version: str) -> None:
+    tools.on("version", f"{version}\n")
+    with pytest.raises(ContainersError) as caught:
+        tool_of("docker").check([IMAGE, BOTH][:1], True)
+    assert str(caught.value) == (
+        "build of quay.io/example/image: images for buildset_registry are saved by docker, which has a format of its own before 25,"
+        f" and this is {version}: update it, or set container_command to podman"
+    )
+
+
+def test_docker_is_asked_for_both_that_it_needs(tools: Tools) -> None:
+    tools.on("info", '[["driver-type","io.containerd.snapshotter.v1"]]\n')
+    tools.on("version", "28.2.2\n")
+    tool_of("docker", {"VARIABLE": "new"}).check([BOTH], True)
+    assert [argv[1] for argv in tools.arguments] == ["info", "version"]
+    assert {call.variable for call in tools.calls} == {"new"}
+
+
+@pytest.mark.parametrize(("verb", "images", "saves"), [("info", [IMAGE, BOTH], False), ("version", [IMAGE], True)])
+def test_a_docker_that_does_not_run(tools: Tools, verb: str, images: list[Image], saves: bool) -> None:
+    tools.on(verb, "", "Cannot connect to the Docker daemon\n", 1)
+    message = f"^build of quay.io/example/image: docker {verb} failed with exit code 1: Cannot connect to the Docker daemon$"
+    with pytest.raises(ContainersError, match=message):
+        tool_of("docker").check(images, saves)
 
 
 # -- identities ----------------------------------------------------------------------------------------------------------------------
 
 
+def told(*images: tuple[str, list[str]]) -> str:
+    """What podman says of images: id and names."""
+    return "".join(f"{identity} {json.dumps(names)}\n" for identity, names in images)
+
+
 def test_the_identities_of_podman(tools: Tools) -> None:
-    tools.on("image inspect", "abc\ndef\n")
-    assert tool_of("podman").identities(NAMES, False) == ["abc", "def"]
-    assert tools.arguments == [["podman", "image", "inspect", "--format", "{{.Id}}", *NAMES]]
+    tools.on("image inspect", told(("abc", ["localhost/other:1", NAMES[0]]), ("def", [NAMES[1]])))
+    assert tool_of("podman").identities(NAMES) == ["abc", "def"]
+    assert tools.arguments == [["podman", "image", "inspect", "--format", "{{.Id}} {{json .RepoTags}}", *NAMES]]
 
 
 def test_the_identities_of_buildah(tools: Tools) -> None:
     tools.on(f"inspect --type image --format {{{{.FromImageID}}}} {NAMES[0]}", "abc")
     tools.on("inspect", "def")
-    assert tool_of("buildah").identities(NAMES, False) == ["abc", "def"]
-    assert tools.arguments == [["buildah", "inspect", "--type", "image", "--format", "{{.FromImageID}}", name] for name in NAMES]
+    tools.on("manifest exists", "", "", 1)
+    assert tool_of("buildah").identities(NAMES) == ["abc", "def"]
+    assert tools.arguments == [
+        *(["buildah", "inspect", "--type", "image", "--format", "{{.FromImageID}}", name] for name in NAMES),
+        *(["buildah", "manifest", "exists", name] for name in NAMES),
+    ]
 
 
-@pytest.mark.parametrize("index", [True, False])
-def test_the_identities_of_docker(tools: Tools, index: bool) -> None:
-    tools.on("image inspect", f"{DIGEST}\n{OTHER}\n")
-    assert tool_of("docker").identities(NAMES, index) == ["a" * 64, "b" * 64]
+@pytest.mark.parametrize("names", [[], ["quay.io/example/image:p_10"], [f"localhost/{NAMES[0]}"]])
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_image_that_podman_takes_out_of_a_list_has_not_its_identity(tools: Tools, names: list[str], number: int) -> None:
+    # To inspect a list tells of one of its images, which does not have the list's name.
+    images = [("abc", list(NAMES)), ("abc", list(NAMES))]
+    images[number] = ("def", names)
+    tools.on("image inspect", told(*images))
+    assert tool_of("podman").identities(NAMES) is None
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_list_of_buildah_has_no_identity(tools: Tools, number: int) -> None:
+    tools.on("inspect", "abc")
+    tools.on(f"manifest exists {NAMES[number]}", "", "", 0)
+    tools.on("manifest exists", "", "", 1)
+    assert tool_of("buildah").identities(NAMES) is None
+
+
+@pytest.mark.parametrize("inspected_ids", [f"{DIGEST}\n{OTHER}\n", f"{'a' * 64}\n{'b' * 64}\n"])
+def test_the_identities_of_docker(tools: Tools, inspected_ids: str) -> None:
+    tools.on("image inspect", inspected_ids)
+    assert tool_of("docker").identities(NAMES) == ["a" * 64, "b" * 64]
     assert tools.arguments == [["docker", "image", "inspect", "--format", "{{.Id}}", *NAMES]]
 
 
 @pytest.mark.parametrize("command", ["podman", "buildah", "docker"])
 def test_an_image_that_is_not_there_has_no_identity(tools: Tools, command: str) -> None:
-    tools.on("image inspect", "abc\n", "no such image", 1)
+    # Of its two names one is there.
+    tools.on("image inspect", told(("abc", [NAMES[0]])) if command == "podman" else f"{DIGEST}\n", "no such image", 1)
     tools.on(f"inspect --type image --format {{{{.FromImageID}}}} {NAMES[0]}", "abc")
     tools.on("inspect", "", "image not known", 1)
-    assert tool_of(command).identities(NAMES, False) is None
-
-
-@pytest.mark.parametrize("command", ["podman", "buildah"])
-def test_a_list_has_no_identity(tools: Tools, command: str) -> None:
-    assert tool_of(command).identities(NAMES, True) is None
-    assert tools.calls == []
+    tools.on("manifest exists", "", "", 1)
+    assert tool_of(command).identities(NAMES) is None
 
 
 # -- push ------------------------------------------------------------------------------------------------------------------------------
@@ -462,19 +639,35 @@ def test_docker_pushes(tools: Tools, temporary: pathlib.Path, index: bool) -> No
 
 @pytest.mark.parametrize("rc", [0, 1])
 def test_docker_pushes_with_a_login(tools: Tools, temporary: pathlib.Path, rc: int) -> None:
-    tools.on("--config", PUSHED, "denied", rc)
+    tools.on("push", PUSHED, "denied", rc)
     if rc:
-        with pytest.raises(ContainersError, match=f"^push of {NAME}: docker --config failed with exit code 1: denied$"):
+        with pytest.raises(ContainersError, match=f"^push of {NAME}: docker push failed with exit code 1: denied$"):
             tool_of("docker").push(NAME, False, Access("quay.io", ME))
     else:
         assert tool_of("docker").push(NAME, False, Access("quay.io", ME)) == DIGEST
     (call,) = tools.calls
-    assert call.argv == ["docker", "--config", call.argv[2], "push", str(NAME)]
-    assert call.argv[2].startswith(f"{temporary}/gating-containers-")
+    assert call.argv == ["docker", "push", str(NAME)]
+    assert call.config is not None
+    assert call.config.startswith(f"{temporary}/gating-containers-")
     assert PASSWORD not in " ".join(call.argv)
     mode, content = call.files["config.json"]
     assert (mode, json.loads(content)) == (0o600, {"auths": {"quay.io": {"auth": AUTH}}})
     assert list(temporary.iterdir()) == []
+
+
+def test_without_a_login_docker_has_the_users_own_configuration(tools: Tools, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools.on("push", PUSHED)
+    tool_of("docker").push(NAME, False, Access("quay.io"))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    tool_of("docker").push(NAME, False, Access("quay.io"))
+    assert [call.config for call in tools.calls] == [None, str(tmp_path)]
+
+
+def test_a_login_goes_before_what_the_environment_says_of_docker(tools: Tools, tmp_path: pathlib.Path, temporary: pathlib.Path) -> None:
+    tools.on("push", PUSHED)
+    tool_of("docker", {"DOCKER_CONFIG": str(tmp_path), "VARIABLE": "new"}).push(NAME, False, Access("quay.io", ME))
+    (call,) = tools.calls
+    assert (call.variable, str(call.config).startswith(f"{temporary}/")) == ("new", True)
 
 
 def test_of_several_digests_that_docker_prints_the_last_counts(tools: Tools) -> None:
@@ -547,7 +740,7 @@ def test_a_login_is_in_a_private_file_and_not_among_the_arguments(tmp_path: path
 
 def test_without_a_login_the_tool_uses_its_own(tmp_path: pathlib.Path) -> None:
     assert options_of(tmp_path) == []
-    assert docker_config(Access("quay.io"), tmp_path) == []
+    assert docker_config(Access("quay.io"), tmp_path) == {}
     assert list(tmp_path.iterdir()) == []
 
 
@@ -591,7 +784,7 @@ def test_a_certificate_that_is_no_path(tmp_path: pathlib.Path, path: str) -> Non
 
 @pytest.mark.parametrize(("registry", "named"), [("quay.io", "quay.io"), ("docker.io", "https://index.docker.io/v1/"), ("localhost:5000", "localhost:5000")])
 def test_docker_has_its_own_name_for_its_hub(tmp_path: pathlib.Path, registry: str, named: str) -> None:
-    assert docker_config(Access(registry, ME), tmp_path) == ["--config", str(tmp_path)]
+    assert docker_config(Access(registry, ME), tmp_path) == {"DOCKER_CONFIG": str(tmp_path)}
     path = tmp_path / "config.json"
     assert json.loads(path.read_text()) == {"auths": {named: {"auth": AUTH}}}
     assert path.stat().st_mode & 0o777 == 0o600
@@ -636,7 +829,7 @@ def test_dockers_contexts_stay_after_a_push(tools: Tools, tmp_path: pathlib.Path
     (own / "contexts" / "file").touch()
     (own / "config.json").write_text('{"currentContext": "rootless"}')
     monkeypatch.setenv("DOCKER_CONFIG", str(own))
-    tools.on("--config", PUSHED)
+    tools.on("push", PUSHED)
     tool_of("docker").push(NAME, False, Access("quay.io", ME))
     assert json.loads(tools.calls[0].files["config.json"][1])["currentContext"] == "rootless"
     assert (own / "contexts" / "file").exists()

@@ -120,9 +120,10 @@ def test_when_its_retries_are_used_up_the_last_failure_is_told(total: int) -> No
         "authentication required",
         "x509: certificate signed by unknown authority",
         "tls: failed to verify certificate",
-        "image not known",
-        "No such image: example",
-        "An image does not exist locally with the tag: example",
+        "http: server gave HTTP response to HTTPS client",
+        "name unknown: repository name not known to registry",
+        "invalid reference format",
+        "invalid username/password",
         "podman is not installed: include the role ensure_container_command",
         "podman cannot be run: Permission denied",
         "UNAUTHORIZED",
@@ -136,6 +137,25 @@ def test_a_failure_that_another_try_cannot_mend_is_final(said: str, where: str) 
         push(tool, upload(), ACCESS, policy())
     assert caught.value is error
     assert len(tool.pushed) == 1
+
+
+@pytest.mark.parametrize("said", ["image not known", "No such image: example", "An image does not exist locally with the tag: example"])
+@pytest.mark.parametrize("where", ["message", "stderr"])
+def test_for_an_image_that_is_not_there_the_role_that_builds_it_is_named(said: str, where: str) -> None:
+    stderr = f"{said}\nfailed\n" if where == "stderr" else ""
+    told = f"push of {LOCAL}: {said}" if where == "message" else "push failed"
+    tool = Fake(ContainersError(told, {"stderr": stderr, "rc": 125}), DIGEST)
+    with pytest.raises(ContainersError) as caught:
+        push(tool, upload(), ACCESS, policy())
+    assert str(caught.value) == f"{told} - is it built? The role build_container_image does that"
+    assert caught.value.result == {"stderr": stderr, "rc": 125}
+    assert len(tool.pushed) == 1
+
+
+def test_an_image_whose_name_says_that_it_is_not_there_is_pushed_again() -> None:
+    name = Reference("quay.io", "example/denied-or-no-such-image", "latest")
+    tool = Fake(ContainersError(f"push of {name}: 503"), DIGEST)
+    assert push(tool, Upload(Image(name), name, {name: "latest"}), ACCESS, policy()) == DIGEST
 
 
 def test_a_word_in_the_images_name_does_not_make_a_failure_final() -> None:

@@ -331,7 +331,8 @@ def test_what_a_registry_does_not_serve_is_an_error(make: t.Any, after: bytes | 
     serve(one.server, "1", after)
     with pytest.raises(ContainersError) as caught:
         publish(one.registry, one.client, Saver(lambda directory: write(directory, RAW, CONFIG, LAYER)), Image(LOCAL), LOCAL, one.targets)
-    assert str(caught.value) == f"push of {LOCAL}: {one.targets[0]} names {said} instead of {DIGEST}: the registry did not take it"
+    told = f"{one.targets[0]} names {said} instead of {DIGEST} that the registry accepted: was it an index before? Use another tag"
+    assert str(caught.value) == f"push of {LOCAL}: {told}"
 
 
 def test_an_error_names_the_image_and_the_variable(make: t.Any) -> None:
