@@ -35,6 +35,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             for name, value in artifact.items():
                 if not isinstance(value, SCHEMA[name]):
                     raise ValueError(f"{name} is a {type(value).__name__}")
-        returned["data"].setdefault("zuul", {}).setdefault("artifacts", []).extend(artifacts)
+        zuul = returned["data"].setdefault("zuul", {})
+        zuul["artifacts"] = artifacts + zuul.get("artifacts", [])
         path.write_text(json.dumps(returned))
         return t.cast("dict[str, t.Any]", result)
