@@ -99,6 +99,7 @@ class Authenticator:
     :param actions: what is to be done on every repository: ``pull``, ``push``, ``delete``. One token for each
         repository is asked for with all of them.
     :param clock: seconds that only go forward.
+    :param grants: repositories on which something else is to be done, as ``Registry.grant`` says; may grow later.
     """
 
     def __init__(
@@ -109,12 +110,14 @@ class Authenticator:
         request: t.Callable[..., t.Any],
         actions: t.Sequence[str],
         clock: t.Callable[[], float] = time.monotonic,
+        grants: t.Mapping[str, tuple[t.Sequence[str], t.Sequence[str]]] | None = None,
     ) -> None:
         self._registry = registry
         self._base_url = base_url
         self._find_login = find_login
         self._request = request
         self._actions = list(actions)
+        self._grants = {} if grants is None else grants
         self._clock = clock
         self._challenge: Challenge | None = None
         self._lock = threading.Lock()
@@ -141,9 +144,10 @@ class Authenticator:
         self._challenge = challenge
         return True
 
-    def authorization(self, repository: str) -> str | None:
+    def authorization(self, repository: str, source: str = "") -> str | None:
         """The header's value for a request on a repository, ``None`` to send none.
 
+        :param source: another repository, from which the request mounts a blob.
         :raises RegistryError: the token server refused, or cannot be trusted with the login.
         """
         challenge = self._challenge
@@ -152,12 +156,14 @@ class Authenticator:
         if challenge.scheme == "basic":
             login = self._login(repository)
             return "Basic " + self._basic(login) if login and login.password else None
+        sources = list(self._grants.get(repository, ((), ()))[1])
+        key = repository if not source or source in sources else f"{repository} {source}"
         with self._lock:
-            lock = self._locks.setdefault(repository, threading.Lock())
+            lock = self._locks.setdefault(key, threading.Lock())
         with lock:
-            token = self._tokens.get(repository)
+            token = self._tokens.get(key)
             if token is None or self._clock() >= token.renew_at:
-                token = self._tokens[repository] = self._fetch(challenge, repository)
+                token = self._tokens[key] = self._fetch(challenge, repository, sources if key == repository else [*sources, source])
         return "Bearer " + token.value
 
     def rejected(self, header: str, repository: str, used: str | None) -> bool:
@@ -176,9 +182,8 @@ class Authenticator:
         with self._lock:
             extra = self._extra.setdefault(repository, [])
             extra.extend(action for action in wanted if action not in extra)
-            token = self._tokens.get(repository)
-            if token is not None and used == "Bearer " + token.value:
-                del self._tokens[repository]
+            for key in [key for key, token in self._tokens.items() if used == "Bearer " + token.value]:
+                del self._tokens[key]
         return True
 
     def _login(self, repository: str) -> Login | None:
@@ -196,15 +201,17 @@ class Authenticator:
         self._secrets.add(text)
         return text
 
-    def _fetch(self, challenge: Challenge, repository: str) -> _Token:
+    def _fetch(self, challenge: Challenge, repository: str, sources: t.Sequence[str]) -> _Token:
         login = self._login(repository)
         if login and login.registry_token:
             return _Token(login.registry_token, float("inf"))
         realm = challenge.parameters["realm"]
         self._check_realm(realm)
         response = None
+        # What is to be mounted from elsewhere must be readable there with the same token.
+        others = [f"repository:{other}:pull" for other in sources]
         for actions in self._action_sets(repository):
-            response = self._ask(realm, challenge.parameters.get("service", ""), f"repository:{repository}:{','.join(actions)}", login)
+            response = self._ask(realm, challenge.parameters.get("service", ""), [f"repository:{repository}:{','.join(actions)}", *others], login)
             # Quay answers 400 to a scope with any action but push, pull and "*".
             if response.status_code != 400:
                 break
@@ -223,7 +230,8 @@ class Authenticator:
 
     def _action_sets(self, repository: str) -> t.Iterator[list[str]]:
         """The actions to ask for, then what to ask for when the server does not know one of them."""
-        actions = self._actions + [action for action in self._extra.get(repository, []) if action not in self._actions]
+        usual = list(self._grants[repository][0]) if repository in self._grants else self._actions
+        actions = usual + [action for action in self._extra.get(repository, []) if action not in usual]
         plain = [action for action in actions if action in ("pull", "push")]
         if self._registry != "quay.io":
             yield actions
@@ -232,14 +240,20 @@ class Authenticator:
         if "push" in actions:
             yield ["*"]
 
-    def _ask(self, realm: str, service: str, scope: str, login: Login | None) -> t.Any:
+    def _ask(self, realm: str, service: str, scopes: list[str], login: Login | None) -> t.Any:
         what = f"{self._registry}: GET token from {_netloc(realm)}"
         if login and login.identity_token:
-            form = {"grant_type": "refresh_token", "service": service, "scope": scope, "client_id": _CLIENT_ID, "refresh_token": login.identity_token}
+            form = {
+                "grant_type": "refresh_token",
+                "service": service,
+                "scope": " ".join(scopes),
+                "client_id": _CLIENT_ID,
+                "refresh_token": login.identity_token,
+            }
             response = self._request("POST", realm, what=what, data=form)
             if response.status_code not in (401, 404, 405) or not login.password:
                 return response
-        parameters = [("scope", scope)]
+        parameters = [("scope", scope) for scope in scopes]
         if service:
             parameters.insert(0, ("service", service))
         authorization = "Basic " + self._basic(login) if login and login.password else None

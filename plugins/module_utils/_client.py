@@ -24,6 +24,9 @@ from ansible_collections.gating.containers.plugins.module_utils._reference impor
 from ansible_collections.gating.containers.plugins.module_utils._registry import (
     Registry,
 )
+from ansible_collections.gating.containers.plugins.module_utils._retry import (
+    RetryPolicy,
+)
 from ansible_collections.gating.containers.plugins.module_utils._transport import (
     Counter,
     Transport,
@@ -72,6 +75,10 @@ class Client:
     def requests(self) -> int:
         """How many HTTP requests were made so far."""
         return self._counter.value
+
+    def policy(self) -> RetryPolicy:
+        """A fresh policy for work that is to be tried again."""
+        return RetryPolicy(total=self._options["retries"], backoff_factor=0.25)
 
     def registry(self, image: Reference) -> Registry:
         """The registry of an image."""

@@ -43,6 +43,10 @@ class RegistryError(ContainersError):
         self.code = code
 
 
+class DamagedError(RegistryError):
+    """Content does not have its digest. On another try it may, if it was damaged on the way."""
+
+
 def registry_message(response: t.Any, clean: t.Callable[[str], str]) -> tuple[str, str]:
     """Code and message of an answer (distribution-spec, "Error Codes"); of any other answer the beginning of its text.
 

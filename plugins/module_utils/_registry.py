@@ -9,12 +9,19 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
 import threading
 import typing as t
 import urllib.parse
+
+try:
+    import requests
+    import urllib3
+except ImportError:  # reported by the entry points, see _entry.py
+    pass
 
 from ansible_collections.gating.containers.plugins.module_utils._auth import (
     Authenticator,
@@ -24,6 +31,7 @@ from ansible_collections.gating.containers.plugins.module_utils._credentials imp
     Login,
 )
 from ansible_collections.gating.containers.plugins.module_utils._errors import (
+    DamagedError,
     RegistryError,
     registry_message,
 )
@@ -53,6 +61,7 @@ from ansible_collections.gating.containers.plugins.module_utils._transport impor
 )
 
 _DOCKER_HUB = "registry-1.docker.io"
+_PART = 256 * 1024  # bytes of a blob to read at once
 _PAGE = 1000  # tags; ECR answers an error to more
 
 _ADVICE = {
@@ -84,6 +93,14 @@ class Registry:
         self._unreachable: RegistryError | None = None
         self._base_url = ""
         self._pages = True
+        self._grants: dict[str, tuple[t.Sequence[str], t.Sequence[str]]] = {}
+
+    def grant(self, repository: Reference, actions: t.Sequence[str], sources: t.Sequence[Reference] = ()) -> None:
+        """Ask for other actions on one repository than on all others. To be called before the first request on it.
+
+        :param sources: repositories of this registry from which blobs are to be mounted.
+        """
+        self._grants[repository.repository] = (actions, [source.repository for source in sources])
 
     # -- manifests ---------------------------------------------------------------------------------------------------
 
@@ -233,7 +250,7 @@ class Registry:
         :raises RegistryError: it was not accepted.
         """
         digest = digest_of(content)
-        location = self._begin_upload(repository, urllib.parse.urlencode({"mount": digest, "from": (source or repository).repository}))
+        location = self.place_blob(repository, digest, source)
         if location:
             self._expect(self._end_upload(repository, location, digest, content), f"PUT blob of {repository.name}", 201, 204)
         return digest
@@ -267,14 +284,100 @@ class Registry:
                 raise failure or self._error(response, what) from None
             policy.sleep(response.raw if response is not None else None)
 
-    def _begin_upload(self, repository: Reference, mount: str = "") -> str:
-        """The URL to upload a blob to; empty if it was mounted instead."""
+    def read_blob(self, repository: Reference, digest: str, size: int) -> t.Iterator[bytes]:
+        """A blob of any size, in parts. A download that breaks goes on where it was (RFC 9110, 14).
+
+        The last part comes only when all of them have the digest, so what is made of the parts is never whole if they are wrong.
+
+        :param size: bytes, as its descriptor says.
+        :raises RegistryError: it is not there, or damaged.
+        """
+        what = f"GET blob {digest} of {repository.name}"
+        _check_digest(digest, what)
+        found = hashlib.new(digest.split(":", 1)[0])
+        done, held = 0, b""
+        policy = self._transport.policy()
+        while True:
+            failure = None
+            try:
+                for part in self._parts(repository, digest, done, what):
+                    done += len(part)
+                    if done > size:
+                        raise RegistryError(f"{what}: the registry sent more than the {size} bytes of its descriptor: the image is damaged")
+                    found.update(part)
+                    if held:
+                        yield held
+                    held = part
+                    policy = self._transport.policy()
+            except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as exc:
+                failure = exc
+            if done == size:
+                break
+            try:
+                policy = policy.increment("GET", "", error=failure or urllib3.exceptions.ProtocolError("short"))
+            except MaxRetryError:
+                raise RegistryError(f"{what}: the connection broke after {done} of {size} bytes, again and again: check the registry and the network") from None
+            policy.sleep()
+        if f"{digest.split(':', 1)[0]}:{found.hexdigest()}" != digest:
+            raise DamagedError(f"{what}: its content is damaged or was changed on the way")
+        yield held
+
+    def _parts(self, repository: Reference, digest: str, offset: int, what: str) -> t.Iterator[bytes]:
+        headers = {"Range": f"bytes={offset}-"} if offset else None
+        response = self._request("GET", repository.repository, f"{repository.repository}/blobs/{digest}", what=what, headers=headers, stream=True)
+        with contextlib.closing(response):
+            if response.status_code != 206:
+                self._expect(response, what, 200)
+            # zuul-registry ignores Range.
+            skip = offset if response.status_code == 200 else 0
+            while True:
+                part = response.raw.read(_PART)
+                if not part:
+                    return
+                if len(part) > skip:
+                    yield part[skip:]
+                skip = max(0, skip - len(part))
+
+    def place_blob(self, repository: Reference, digest: str, source: Reference | None = None) -> str:
+        """Begin to store a blob; the URL to upload it to, or nothing if the repository has it now.
+
+        :param source: a repository of this registry that may have it, to mount it from; without, it may be in the repository itself.
+        :raises RegistryError: the registry allows no upload.
+        """
+        _check_digest(digest, f"POST blob of {repository.name}")
+        return self._begin_upload(repository, digest, (source or repository).repository)
+
+    def has_blob(self, repository: Reference, digest: str) -> bool:
+        """Whether a repository has a blob, by a HEAD.
+
+        :raises RegistryError: any answer but 200 and 404.
+        """
+        what = f"HEAD blob {digest} of {repository.name}"
+        _check_digest(digest, what)
+        response = self._request("HEAD", repository.repository, f"{repository.repository}/blobs/{digest}", what=what)
+        if response.status_code != 404:
+            self._expect(response, what, 200)
+        return bool(response.status_code == 200)
+
+    def upload_blob(self, repository: Reference, location: str, digest: str, body: t.Any) -> None:
+        """Store a blob at the URL that ``place_blob`` gave, in one try. A part of it may be there after a failure: begin anew.
+
+        :param body: its bytes, or something to iterate over that has a length.
+        :raises RegistryError: it was not accepted; ``status`` says whether another try may help (``is_passing``, 401, or none).
+        """
+        url = location or self._begin_upload(repository)
+        self._expect(self._end_upload(repository, url, digest, body, retries=0), f"PUT blob {digest} of {repository.name}", 201, 204)
+
+    def _begin_upload(self, repository: Reference, digest: str = "", source: str = "") -> str:
+        """The URL to upload a blob to; empty if it was mounted instead from the repository ``source``."""
         what = f"POST blob of {repository.name}"
         uploads = f"{repository.repository}/blobs/uploads/"
-        response = self._request("POST", repository.repository, uploads + (f"?{mount}" if mount else ""), what=what)
-        if mount and response.status_code == 201:
+        query = "?" + urllib.parse.urlencode({"mount": digest, "from": source}) if source else ""
+        other = source if source != repository.repository else ""
+        response = self._request("POST", repository.repository, uploads + query, what=what, source=other)
+        if query and response.status_code == 201:
             return ""
-        if mount and response.status_code != 202:
+        if query and response.status_code != 202:
             response = self._request("POST", repository.repository, uploads, what=what)
         self._expect(response, what, 202)
         if not response.headers.get("Location"):
@@ -288,22 +391,39 @@ class Registry:
 
     # -- requests ----------------------------------------------------------------------------------------------------
 
-    def _request(self, method: str, repository: str, url: str, *, what: str, headers: t.Any = None, data: t.Any = None, retries: int | None = None) -> t.Any:
-        """One request with its authorization; ``url`` is absolute or relative to ``/v2/``."""
+    def _request(
+        self,
+        method: str,
+        repository: str,
+        url: str,
+        *,
+        what: str,
+        headers: t.Any = None,
+        data: t.Any = None,
+        retries: int | None = None,
+        stream: bool = False,
+        source: str = "",
+    ) -> t.Any:
+        """One request with its authorization; ``url`` is absolute or relative to ``/v2/``, ``source`` as for ``Authenticator.authorization``."""
         auth = self._connect()
         target = url if "://" in url else f"{self._base_url}/v2/{url}"
         ours = same_origin(target, self._base_url)
-        authorization = auth.authorization(repository) if ours else None
+        authorization = auth.authorization(repository, source) if ours else None
         tries = 3 if authorization is None else 2
+        # A body that can be read only once cannot be sent again.
+        once = data is not None and not isinstance(data, bytes) and not callable(data)
+        options = {"what": what, "headers": headers, "data": data, "retries": retries, "stream": stream}
         while True:
-            response = self._transport.request(method, target, what=what, headers=headers, data=data, authorization=authorization, retries=retries)
+            response = self._transport.request(method, target, authorization=authorization, **options)
             tries -= 1
             # Of a 401 that another server gave after a redirect nothing is learned: its token server would get the login.
             if response.status_code != 401 or not tries or not ours or not same_origin(response.url, self._base_url):
                 return response
-            if not auth.rejected(response.headers.get("WWW-Authenticate", ""), repository, authorization):
+            if not auth.rejected(response.headers.get("WWW-Authenticate", ""), repository, authorization) or once:
                 return response
-            authorization = auth.authorization(repository)
+            if stream:
+                response.close()
+            authorization = auth.authorization(repository, source)
 
     def _connect(self) -> Authenticator:
         """Find out by which scheme the registry is reached and how it wants to be asked (distribution-spec, "Determining Support").
@@ -321,7 +441,7 @@ class Registry:
                     response = self._ping(last=scheme == self._schemes()[-1])
                     if response is not None:
                         break
-                self._auth = Authenticator(self.name, self._base_url, self._login, self._transport.request, self._actions)
+                self._auth = Authenticator(self.name, self._base_url, self._login, self._transport.request, self._actions, grants=self._grants)
                 if response is not None and response.status_code == 401:
                     self._auth.learn(response.headers.get("WWW-Authenticate", ""))
             return self._auth

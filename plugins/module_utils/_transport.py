@@ -159,7 +159,7 @@ class Transport:
         self._counter = counter
         self._tls = TlsFiles(access)
         self._session = _Session()
-        adapter = requests.adapters.HTTPAdapter(pool_connections=4, pool_maxsize=parallel)
+        adapter = requests.adapters.HTTPAdapter(pool_connections=4, pool_maxsize=2 * parallel)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
         self._session.headers["User-Agent"] = "gating.containers"
@@ -184,12 +184,15 @@ class Transport:
         params: t.Any = None,
         data: t.Any = None,
         retries: int | None = None,
+        stream: bool = False,
     ) -> t.Any:
         """Make a request, again after failures that may pass, and return the answer with its body read.
 
         :param what: names the request in errors: "GET manifest of quay.io/example/image:latest".
         :param data: the body; or a function that opens one to be streamed, called anew for every try.
         :param authorization: value of the Authorization header; it goes to no other origin by a redirect.
+        :param stream: leave the body unread, for the caller to read and to close. It does not count as a request under way: what
+            waits for its body may be an upload to the same registry.
         :returns: a ``requests.Response`` of any status; one that may pass only when all retries are used up.
         :raises RegistryError: no answer came.
         """
@@ -197,8 +200,8 @@ class Transport:
         while True:
             response = failure = None
             try:
-                with self._slots:
-                    response = self._once(method, url, authorization, headers, params, data)
+                with contextlib.nullcontext() if stream else self._slots:
+                    response = self._once(method, url, authorization, headers, params, data, stream)
                 if not is_passing(response.status_code):
                     return response
             # ValueError and urllib3's own: a malformed URL to which the request was redirected.
@@ -213,8 +216,10 @@ class Transport:
                     return response
                 raise RegistryError(f"{what}: no answer in {len(policy.history) + 1} tries, {_reason(failure)}") from None
             policy.sleep(response.raw if response is not None else None)
+            if stream and response is not None:
+                response.close()
 
-    def _once(self, method: str, url: str, authorization: str | None, headers: t.Any, params: t.Any, data: t.Any) -> t.Any:
+    def _once(self, method: str, url: str, authorization: str | None, headers: t.Any, params: t.Any, data: t.Any, stream: bool) -> t.Any:
         self._counter.add()
         with data() if callable(data) else contextlib.nullcontext(data) as body:
             response = self._session.request(
@@ -223,6 +228,7 @@ class Transport:
                 params=params,
                 data=body,
                 headers=headers,
+                stream=stream,
                 auth=_Header(authorization),
                 timeout=self._timeout,
                 # With each request: REQUESTS_CA_BUNDLE in the environment overrides the session's attribute.

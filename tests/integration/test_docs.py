@@ -149,11 +149,12 @@ def test_the_modules_examples(newest: Ansible, registry: Server, podman: dict[st
         name = f"{registry.name}/example/app:change_4711_latest"
         command = ["podman", "build", "--tag", name, "--label", "uploaded=yes", str(newest.directory / "app")]
         subprocess.run(command, env={**os.environ, **podman}, check=True, capture_output=True)
-    before = registry.api.state("example/app")
+    repositories = ("example/app", "mirror/app", "archive/app")
+    before = registry.api.state(*repositories)
     play = [{"hosts": "localhost", "gather_facts": False, "tasks": yaml.safe_load(at(registry, text))}]
     run = newest.play(playbook=play, variables={"container_registry_credentials": registry.credentials()}).check()
     assert run.recap["changed"] == len(play[0]["tasks"])
-    assert (registry.api.state("example/app") != before) is ("container_image_build" not in text)
+    assert (registry.api.state(*repositories) != before) is ("container_image_build" not in text)
 
 
 def test_the_demo(ansible: Ansible) -> None:

@@ -1,0 +1,315 @@
+# Copyright (c) 2026, gating.containers contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time.
+
+"""A blob from one source to several repositories at once: read once, never held whole, in memory or on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import queue
+import threading
+import typing as t
+
+from ansible_collections.gating.containers.plugins.module_utils._client import (
+    Client,
+)
+from ansible_collections.gating.containers.plugins.module_utils._errors import (
+    ContainersError,
+    DamagedError,
+    RegistryError,
+)
+from ansible_collections.gating.containers.plugins.module_utils._manifest import (
+    Descriptor,
+)
+from ansible_collections.gating.containers.plugins.module_utils._reference import (
+    Reference,
+)
+from ansible_collections.gating.containers.plugins.module_utils._retry import (
+    MaxRetryError,
+    is_passing,
+)
+
+# Parts of a blob that one upload may be behind another, before the source waits for it; and seconds that it waits.
+_BEHIND = 4
+_PATIENCE = 10.0
+
+
+class LaggingError(ContainersError):
+    """An upload was too slow for the others, and is to be tried again by itself."""
+
+
+class _Broken(Exception):
+    """Ends an upload whose source has ended before its time."""
+
+
+class _Single:
+    """The body of the only upload: read from the source as the upload goes on."""
+
+    def __init__(self, parts: t.Iterator[bytes], size: int) -> None:
+        self._parts = parts
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> t.Iterator[bytes]:
+        return self._parts
+
+
+class _Feed:
+    """The body of one of several uploads."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._queue: queue.Queue[bytes | None] = queue.Queue(_BEHIND)
+        self.ended = threading.Event()
+        self.lagging = False
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> t.Iterator[bytes]:
+        left = self._size
+        while left:
+            part = self._queue.get()
+            if part is None:
+                raise _Broken()
+            left -= len(part)
+            yield part
+
+    @property
+    def idle(self) -> bool:
+        """Whether it waits for the source, or has ended."""
+        return self.ended.is_set() or self._queue.empty()
+
+    def put(self, part: bytes | None, others: t.Sequence[_Feed]) -> None:
+        """Hand a part over; ``None`` ends the upload. An upload that holds up all others is ended."""
+        waited = 0.0
+        while not self.ended.is_set():
+            try:
+                self._queue.put(part, timeout=0.1)
+                return
+            except queue.Full:
+                waited = waited + 0.1 if others and all(other.idle for other in others) else 0.0
+                if waited >= _PATIENCE or self.lagging:
+                    self.lagging = True
+                    self._queue.get_nowait()
+                    part = None
+
+
+#: Uploads a body to one repository; raises ``ContainersError``.
+Upload = t.Callable[[t.Any], None]
+
+
+def relay(source: t.Callable[[], t.Iterator[bytes]], size: int, uploads: t.Sequence[Upload]) -> list[ContainersError | None]:
+    """Read a blob once and upload it to several repositories at the same time, in one try.
+
+    :param source: gives the parts of the blob; the last one only if all of them are right.
+    :param size: bytes.
+    :returns: for each upload its error, or ``None``.
+    """
+    if len(uploads) == 1:
+        return [_attempt(uploads[0], _Single(source(), size), None)]
+    feeds = [_Feed(size) for dummy in uploads]
+    broken: list[ContainersError] = []
+    outcomes: list[ContainersError | None] = [None] * len(uploads)
+
+    def run(number: int) -> None:
+        try:
+            outcomes[number] = _attempt(uploads[number], feeds[number], broken)
+        finally:
+            feeds[number].ended.set()
+
+    threads = [threading.Thread(target=run, args=(number,), daemon=True) for number in range(len(uploads))]
+    for thread in threads:
+        thread.start()
+    try:
+        for part in source():
+            for feed in feeds:
+                feed.put(part, [other for other in feeds if other is not feed])
+            if all(feed.ended.is_set() for feed in feeds):
+                break
+    except ContainersError as exc:
+        broken.append(exc)
+        for feed in feeds:
+            feed.put(None, ())
+    # An upload that has all parts may still wait for its answer. It is left to itself when all others have theirs.
+    waited = 0.0
+    while not all(feed.ended.is_set() for feed in feeds):
+        waiting = [feed for feed in feeds if not feed.ended.is_set()]
+        if waited >= _PATIENCE and len(waiting) < len(feeds):
+            for feed in waiting:
+                feed.lagging = True
+            break
+        waiting[0].ended.wait(0.1)
+        waited += 0.1
+    return [LaggingError("it was too slow for the others") if feed.lagging else outcome for feed, outcome in zip(feeds, outcomes)]
+
+
+def _attempt(upload: Upload, body: t.Any, broken: t.Sequence[ContainersError] | None) -> ContainersError | None:
+    try:
+        upload(body)
+    except _Broken:
+        return broken[0] if broken else LaggingError("it was too slow for the others")
+    except ContainersError as exc:
+        return exc
+    return None
+
+
+def may_pass(error: ContainersError) -> bool:
+    """Whether an upload that failed so may succeed on another try."""
+    if isinstance(error, (LaggingError, DamagedError)):
+        return True
+    return isinstance(error, RegistryError) and (error.status is None or error.status in (401, 404) or is_passing(error.status))
+
+
+class Blobs:
+    """The blobs of one run: none is sent to a registry twice, what is there is not sent at all.
+
+    :param client: of all registries.
+    :param streams: how many large blobs may be under way at once.
+    """
+
+    def __init__(self, client: Client, streams: int) -> None:
+        self._client = client
+        self._streams = threading.BoundedSemaphore(streams)
+        self._lock = threading.Lock()
+        self._known: dict[tuple[str, str], _Known] = {}
+        self._mounts: dict[str, bool] = {}
+        self._learning: dict[str, threading.Lock] = {}
+
+    def is_known(self, repository: Reference) -> bool:
+        """Whether it is known how the registry of a repository tells that it has a blob."""
+        return repository.registry in self._mounts
+
+    def learning(self, registry: str) -> threading.Lock:
+        """To be held while that is found out, so that it is found out once."""
+        with self._lock:
+            return self._learning.setdefault(registry, threading.Lock())
+
+    def store(
+        self, source: Reference, blob: Descriptor, repositories: t.Sequence[Reference], wait: bool, patient: bool
+    ) -> dict[Reference, Stored | ContainersError] | None:
+        """Let repositories have a blob.
+
+        :param source: a repository that has it.
+        :param wait: for others that send it at the moment. If not, ``None`` is returned then.
+        :param patient: try again after failures that may pass.
+        :returns: for each repository what was done, or why it was not.
+        """
+        with self._lock:
+            known = {
+                repository: self._known.setdefault((repository.registry, blob.digest), _Known())
+                for repository in sorted(repositories, key=lambda repository: repository.name)
+            }
+        with contextlib.ExitStack() as held:
+            # Two repositories of one registry have one lock; all take theirs in the same order.
+            for one in dict.fromkeys(known.values()):
+                if not one.lock.acquire(blocking=wait):
+                    return None
+                held.callback(one.lock.release)
+            outcomes: dict[Reference, Stored | ContainersError] = {}
+            first: list[Reference] = []
+            later: list[Reference] = []
+            for repository, one in known.items():
+                # Of several repositories of one registry the first gets it, the others mount it from there.
+                busy = any(other.registry == repository.registry for other in first)
+                (later if busy and not one.repositories else first).append(repository)
+            for group in (first, later):
+                self._store(source, blob, {repository: known[repository] for repository in group}, outcomes, patient)
+            return outcomes
+
+    def _store(
+        self, source: Reference, blob: Descriptor, known: t.Mapping[Reference, _Known], outcomes: dict[Reference, Stored | ContainersError], patient: bool
+    ) -> None:
+        repositories = list(known)
+        places = self._client.try_map(lambda repository: self._place(source, blob, repository, known[repository]), repositories)
+        wanted: dict[Reference, str] = {}
+        for repository, place in zip(repositories, places):
+            if isinstance(place, str):
+                wanted[repository] = place
+            else:
+                outcomes[repository] = place
+        if wanted:
+            for repository, error in self._send(source, blob, wanted, patient).items():
+                outcomes[repository] = error or Stored("sent", blob.size)
+                if error is None:
+                    self._learn(repository, blob.digest)
+        for repository in repositories:
+            if not isinstance(outcomes[repository], ContainersError):
+                known[repository].repositories.append(repository)
+
+    def _place(self, source: Reference, blob: Descriptor, repository: Reference, known: _Known) -> Stored | str:
+        """What made the blob be there, or where to upload it to; empty if that is to be asked for."""
+        registry = self._client.registry(repository)
+        if repository in known.repositories:
+            return Stored("there")
+        near = known.repositories[0] if known.repositories else source if source.registry == repository.registry else None
+        if near is not None:
+            return registry.place_blob(repository, blob.digest, near) or Stored("mounted")
+        if self._mounts.get(repository.registry):
+            return registry.place_blob(repository, blob.digest) or Stored("there")
+        if not registry.has_blob(repository, blob.digest):
+            return ""
+        self._learn(repository, blob.digest)
+        return Stored("there")
+
+    def _learn(self, repository: Reference, digest: str) -> None:
+        """Find out whether a registry tells that a blob is there when it is asked to mount it; then no HEAD is needed to know."""
+        if repository.registry not in self._mounts:
+            try:
+                self._mounts[repository.registry] = not self._client.registry(repository).place_blob(repository, digest)
+            except ContainersError:
+                self._mounts[repository.registry] = False
+
+    def _send(self, source: Reference, blob: Descriptor, wanted: t.Mapping[Reference, str], patient: bool) -> dict[Reference, ContainersError | None]:
+        places = dict(wanted)
+        policies = dict.fromkeys(wanted, self._client.policy())
+        errors: dict[Reference, ContainersError | None] = {}
+        while True:
+            targets = list(places)
+            uploads = [self._upload(target, places[target], blob.digest) for target in targets]
+            with self._streams:
+                found = relay(lambda: self._client.registry(source).read_blob(source, blob.digest, blob.size), blob.size, uploads)
+            places = {}
+            for target, error in zip(targets, found):
+                errors[target] = error
+                if error is not None and patient and may_pass(error):
+                    try:
+                        policies[target] = policies[target].increment(error=error)
+                        places[target] = ""
+                    except MaxRetryError:
+                        continue
+            if not places:
+                return errors
+            policies[next(iter(places))].sleep()
+
+    def _upload(self, target: Reference, location: str, digest: str) -> Upload:
+        def upload(body: t.Any) -> None:
+            self._client.registry(target).upload_blob(target, location, digest, body)
+
+        return upload
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """How a blob came to be where it is.
+
+    :param how: ``sent``, ``mounted``, or ``there`` if it was.
+    :param size: bytes that were sent.
+    """
+
+    how: str
+    size: int = 0
+
+
+@dataclasses.dataclass(eq=False)
+class _Known:
+    """Where in one registry a blob is, as far as this run knows. The lock is held by who stores it."""
+
+    lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
+    repositories: list[Reference] = dataclasses.field(default_factory=list)
