@@ -45,6 +45,7 @@ integration: $(V)/system $(V)/newest/done $(V)/$(OLDER)/done $(V)/zuul-registry/
 	GATING_TEST_VENVS=$(CURDIR)/$(V)/$(OLDER):$(CURDIR)/$(V)/newest \
 	GATING_TEST_ZUUL_REGISTRY=$(CURDIR)/$(V)/zuul-registry/bin/zuul-registry \
 	GATING_TEST_DISTRIBUTION=$$([ ! -x $(V)/go/registry ] || echo $(CURDIR)/$(V)/go/registry) \
+	GATING_TEST_OLAREG=$$([ ! -x $(V)/go/olareg ] || echo $(CURDIR)/$(V)/go/olareg) \
 	GATING_TEST_BUILD=$(CURDIR)/$(V)/lint/bin/python \
 	$(V)/newest/bin/python -m pytest --quiet tests/integration
 
@@ -90,5 +91,7 @@ $(V)/zuul-registry/done: | $(V)/system
 # Registries that are not packaged are built where Go is present.
 $(V)/go/done: | $(V)/system
 	mkdir -p $(V)/go
-	if command -v go > /dev/null; then GOBIN=$(CURDIR)/$(V)/go go install github.com/distribution/distribution/v3/cmd/registry@v3.0.0; fi
+	if command -v go > /dev/null; then GOBIN=$(CURDIR)/$(V)/go go install github.com/distribution/distribution/v3/cmd/registry@v3.0.0; \
+		cd $(V)/go && printf 'module olareg\ngo 1.22\nrequire github.com/olareg/olareg v0.1.2\n' > go.mod && \
+		GOFLAGS=-mod=mod go build -o olareg github.com/olareg/olareg/cmd/olareg; fi
 	touch $@

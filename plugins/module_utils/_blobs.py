@@ -250,7 +250,11 @@ class Blobs:
             return Stored("there")
         near = known.repositories[0] if known.repositories else source if source.registry == repository.registry else None
         if near is not None:
-            return registry.place_blob(repository, blob.digest, near) or Stored("mounted")
+            location = registry.place_blob(repository, blob.digest, near)
+            # zuul-registry mounts nothing, but has one store for all repositories.
+            if location and not self._mounts.get(repository.registry) and registry.has_blob(repository, blob.digest):
+                return Stored("there")
+            return location or Stored("mounted")
         if self._mounts.get(repository.registry):
             return registry.place_blob(repository, blob.digest) or Stored("there")
         if not registry.has_blob(repository, blob.digest):

@@ -35,6 +35,7 @@ from ansible_collections.gating.containers.plugins.module_utils._entry import (
 from ansible_collections.gating.containers.plugins.module_utils._errors import (
     ContainersError,
     InputError,
+    MissingError,
 )
 from ansible_collections.gating.containers.plugins.module_utils._manifest import (
     Descriptor,
@@ -44,8 +45,11 @@ from ansible_collections.gating.containers.plugins.module_utils._manifest import
 from ansible_collections.gating.containers.plugins.module_utils._reference import (
     Reference,
 )
+from ansible_collections.gating.containers.plugins.module_utils._referrers import (
+    Referrers,
+)
 
-_KEYS = ("source", "destinations", "platforms")
+_KEYS = ("source", "destinations", "platforms", "referrers")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,11 +59,13 @@ class Copy:
     :param source: a tag, or a digest.
     :param targets: each with a tag, or with the digest alone.
     :param platforms: of an index, those to copy; all if there are none.
+    :param referrers: whether what refers to it goes along.
     """
 
     source: Reference
     targets: tuple[Reference, ...]
     platforms: tuple[str, ...] = ()
+    referrers: bool = False
 
 
 @dataclasses.dataclass
@@ -92,6 +98,7 @@ class Copied:
     :param digest: what the targets are to name; ``None`` if that was not found out.
     :param stored: how many blobs were sent, mounted, and there; of how many repositories ever.
     :param size: bytes that were sent.
+    :param referrers: how many manifests that refer to it were copied.
     """
 
     copy: Copy
@@ -99,11 +106,12 @@ class Copied:
     digest: str | None = None
     stored: dict[str, int] = dataclasses.field(default_factory=lambda: dict.fromkeys(("sent", "mounted", "there"), 0))
     size: int = 0
+    referrers: int = 0
 
     @property
     def changed(self) -> bool:
         """Whether anything names another image now."""
-        return any(outcome.error is None and outcome.digest != outcome.previous for outcome in self.outcomes)
+        return bool(self.referrers) or any(outcome.error is None and outcome.digest != outcome.previous for outcome in self.outcomes)
 
     def to_dict(self) -> dict[str, t.Any]:
         """The form in which a module returns it."""
@@ -114,6 +122,7 @@ class Copied:
             "changed": self.changed,
             "bytes": self.size,
             "blobs": dict(self.stored),
+            "referrers": self.referrers,
         }
 
 
@@ -128,6 +137,7 @@ class Copier:
         self._parallel = parallel
         self._check_mode = check_mode
         self._blobs = Blobs(client, parallel)
+        self._referrers = Referrers(client)
 
     def copy_all(self, copies: t.Sequence[Copy]) -> list[Copied]:
         """Copy images, several at a time. It does not raise: each has its errors."""
@@ -153,36 +163,45 @@ class Copier:
         going = [outcome for outcome in done.outcomes if outcome.error is None]
         if not going:
             return
-        root = self._root(copy, any(outcome.previous for outcome in going))
+        root, whole = self._root(copy, any(outcome.previous for outcome in going))
         done.digest = root.digest
         for outcome in going:
             outcome.digest = root.digest
-        going = [outcome for outcome in going if outcome.previous != root.digest]
-        if not going or self._check_mode:
+        if self._check_mode:
             return
-        if not isinstance(root, Manifest):
-            root = self._manifest(copy.source.with_digest(root.digest))
-        repositories: dict[Reference, list[Outcome]] = collections.defaultdict(list)
-        for outcome in going:
-            repositories[dataclasses.replace(outcome.target, tag=None, digest=None)].append(outcome)
+        same = _by_repository(outcome for outcome in going if outcome.previous == root.digest)
+        moving = _by_repository(outcome for outcome in going if outcome.previous != root.digest)
+        if same and copy.referrers and whole:
+            # Something may refer to it since it was copied. What refers to its parts came with them.
+            self._refer(copy.source, [root.digest], same, done)
+        if moving:
+            manifest = root if isinstance(root, Manifest) else self._manifest(copy.source.with_digest(root.digest))
+            self._move(copy, manifest, whole, moving, done)
+
+    def _move(self, copy: Copy, root: Manifest, whole: bool, repositories: t.Mapping[Reference, list[Outcome]], done: Copied) -> None:
+        """Let tags name an image that they do not name."""
         # Where the tag named something before, it may well have parts in common with what it is to name.
         updated = [repository for repository, outcomes in repositories.items() if any(outcome.previous for outcome in outcomes)]
         manifests, there = self._descend(copy.source, root, updated)
+        # To an index that was made here of some platforms nothing refers.
+        subjects = [manifest.digest for manifest in manifests if whole or manifest is not root] if copy.referrers else []
+
+        def publish(ready: t.Mapping[Reference, list[Outcome]]) -> None:
+            self._put_children(manifests, there, ready)
+            # Before the tags: who verifies signatures shall not find an image without them.
+            self._refer(copy.source, subjects, ready, done)
+            self._name(root, [outcome for outcomes in ready.values() for outcome in outcomes if outcome.error is None])
+
         slow = self._store(copy.source, manifests, there, list(repositories), done)
-        ready = [repository for repository in repositories if repository not in slow]
-        self._publish(manifests, there, {repository: repositories[repository] for repository in ready})
+        publish({repository: outcomes for repository, outcomes in repositories.items() if repository not in slow})
         # Those that failed, or were too slow for the others, by themselves.
         for repository, error in slow.items():
-            outcomes = repositories[repository]
-            if not may_pass(error):
-                failed: dict[Reference, ContainersError] = {repository: error}
-            else:
-                failed = self._store(copy.source, manifests, there, [repository], done)
+            failed = self._store(copy.source, manifests, there, [repository], done) if may_pass(error) else {repository: error}
             if failed:
-                for outcome in outcomes:
+                for outcome in repositories[repository]:
                     outcome.error = failed[repository]
             else:
-                self._publish(manifests, there, {repository: outcomes})
+                publish({repository: repositories[repository]})
 
     def _look(self, outcomes: t.Sequence[Outcome]) -> None:
         """Find out what the targets name."""
@@ -193,8 +212,8 @@ class Copier:
             elif descriptor is not None:
                 outcome.previous = descriptor.digest
 
-    def _root(self, copy: Copy, there: bool) -> Descriptor | Manifest:
-        """What the targets are to name.
+    def _root(self, copy: Copy, there: bool) -> tuple[Descriptor | Manifest, bool]:
+        """What the targets are to name, and whether that is what the source names.
 
         :param there: whether one of them names something: then a HEAD may do, which some registries do not count as a pull.
         """
@@ -202,8 +221,10 @@ class Copier:
             descriptor = self._client.registry(copy.source).resolve(copy.source)
             if descriptor is None:
                 raise _missing(copy.source)
-            return descriptor
-        return _filtered(self._manifest(copy.source), copy)
+            return descriptor, True
+        manifest = self._manifest(copy.source)
+        root = _filtered(manifest, copy)
+        return root, root is manifest
 
     def _manifest(self, image: Reference) -> Manifest:
         manifest = self._client.registry(image).manifest(image)
@@ -293,31 +314,86 @@ class Copier:
                 for repository in mine.values():
                     lacking.remove(repository)
 
-    def _publish(self, manifests: t.Sequence[Manifest], there: t.Mapping[Reference, set[str]], repositories: t.Mapping[Reference, t.Sequence[Outcome]]) -> None:
-        """Store the manifests, children before what lists them, the tags last; and look whether the tags name what they should."""
+    def _put_children(
+        self, manifests: t.Sequence[Manifest], there: t.Mapping[Reference, set[str]], repositories: t.Mapping[Reference, t.Sequence[Outcome]]
+    ) -> None:
+        """Store all manifests but the first, children before what lists them."""
 
-        def publish(repository: Reference) -> None:
+        def put(repository: Reference) -> None:
             registry = self._client.registry(repository)
             for manifest in reversed(manifests[1:]):
                 if manifest.digest not in there.get(repository, ()):
                     registry.put_manifest(repository.with_digest(manifest.digest), manifest)
 
-        def name(outcome: Outcome) -> None:
-            registry = self._client.registry(outcome.target)
-            registry.put_manifest(outcome.target, manifests[0])
-            now = registry.resolve(outcome.target)
-            if now is None or now.digest != manifests[0].digest:
-                raise ContainersError(
-                    f"PUT manifest of {outcome.target}: {registry.name} accepted {manifests[0].digest} but the tag names {now.digest if now else 'nothing'}"
-                )
-
-        outcomes = []
-        for repository, error in zip(repositories, self._client.try_map(publish, repositories)):
+        for repository, error in zip(repositories, self._client.try_map(put, repositories)):
             for outcome in repositories[repository]:
                 outcome.error = error
-                outcomes += [outcome] if error is None else []
+
+    def _name(self, root: Manifest, outcomes: t.Sequence[Outcome]) -> None:
+        """Let targets name a manifest, and look whether they do."""
+
+        def name(outcome: Outcome) -> None:
+            registry = self._client.registry(outcome.target)
+            registry.put_manifest(outcome.target, root)
+            now = registry.resolve(outcome.target)
+            if now is None or now.digest != root.digest:
+                raise ContainersError(
+                    f"PUT manifest of {outcome.target}: {registry.name} accepted {root.digest} but the tag names {now.digest if now else 'nothing'}"
+                )
+
         for outcome, error in zip(outcomes, self._client.try_map(name, outcomes)):
             outcome.error = error
+
+    def _refer(self, source: Reference, digests: t.Sequence[str], repositories: t.Mapping[Reference, t.Sequence[Outcome]], done: Copied) -> None:
+        """Copy what refers to manifests, and what refers to that."""
+        seen: set[str] = set()
+        todo = list(dict.fromkeys(digests))
+        while todo and repositories:
+            seen.update(todo)
+            subjects = [source.with_digest(digest) for digest in todo]
+            listed = dict(zip(todo, self._client.map(self._referrers.items, subjects)))
+            tags = [tag for tags in self._client.map(self._referrers.cosign_tags, subjects) for tag in tags]
+            names = [source.with_digest(item["digest"]) for items in listed.values() for item in items] + [source.with_tag(tag) for tag in tags]
+            copies = [
+                Copy(name, tuple(dataclasses.replace(repository, tag=name.tag, digest=name.digest) for repository in repositories))
+                for name in dict.fromkeys(names)
+            ]
+            copied = [self.copy(copy) for copy in copies]
+            gone: set[str] = set()
+            for one in copied:
+                done.referrers += one.changed
+                done.size += one.size
+                for how, number in one.stored.items():
+                    done.stored[how] += number
+                for outcome in one.outcomes:
+                    # A list may name what was deleted.
+                    if isinstance(outcome.error, MissingError):
+                        gone.add(one.copy.source.digest or "")
+                    elif outcome.error:
+                        self._fail(repositories[_repository(outcome)], outcome.error)
+            for repository, outcomes in repositories.items():
+                try:
+                    for digest, items in listed.items():
+                        self._referrers.register(repository.with_digest(digest), [item for item in items if item["digest"] not in gone])
+                except ContainersError as exc:
+                    self._fail(outcomes, exc)
+            todo = [digest for digest in dict.fromkeys(one.digest for one in copied if one.digest) if digest not in seen]
+
+    @staticmethod
+    def _fail(outcomes: t.Sequence[Outcome], error: ContainersError) -> None:
+        for outcome in outcomes:
+            outcome.error = outcome.error or error
+
+
+def _repository(outcome: Outcome) -> Reference:
+    return dataclasses.replace(outcome.target, tag=None, digest=None)
+
+
+def _by_repository(outcomes: t.Iterable[Outcome]) -> dict[Reference, list[Outcome]]:
+    found: dict[Reference, list[Outcome]] = collections.defaultdict(list)
+    for outcome in outcomes:
+        found[_repository(outcome)].append(outcome)
+    return dict(found)
 
 
 def _filtered(root: Manifest, copy: Copy) -> Manifest:
@@ -349,8 +425,8 @@ def _covers(wanted: str, platform: str) -> bool:
     return platform == wanted or platform.startswith(f"{wanted}/")
 
 
-def _missing(image: Reference) -> ContainersError:
-    return ContainersError(f"{image} is not there: check its name, and the login for {image.registry}")
+def _missing(image: Reference) -> MissingError:
+    return MissingError(f"{image} is not there: check its name, and the login for {image.registry}")
 
 
 def parse_copies(items: t.Any) -> list[Copy]:
@@ -391,7 +467,10 @@ def parse_copies(items: t.Any) -> list[Copy]:
             raise InputError(f"{where}: platforms is to be a list such as [linux/amd64, linux/arm64]")
         if platforms and any(target.digest for target in targets):
             raise InputError(f"{where}: with platforms the digest is another one: name a tag for each destination")
-        copies.append(Copy(source, tuple(targets), tuple(platforms)))
+        referrers = item.get("referrers", False)
+        if not isinstance(referrers, bool):
+            raise InputError(f"{where}: referrers is to be true or false")
+        copies.append(Copy(source, tuple(targets), tuple(platforms), referrers))
     return copies
 
 

@@ -43,6 +43,10 @@ class RegistryError(ContainersError):
         self.code = code
 
 
+class MissingError(ContainersError):
+    """An image is not there."""
+
+
 class DamagedError(RegistryError):
     """Content does not have its digest. On another try it may, if it was damaged on the way."""
 

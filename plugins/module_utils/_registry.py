@@ -41,6 +41,7 @@ from ansible_collections.gating.containers.plugins.module_utils._logins import (
 from ansible_collections.gating.containers.plugins.module_utils._manifest import (
     ACCEPT,
     MEDIA_TYPES,
+    OCI_INDEX,
     Descriptor,
     Manifest,
     digest_of,
@@ -93,6 +94,7 @@ class Registry:
         self._unreachable: RegistryError | None = None
         self._base_url = ""
         self._pages = True
+        self._lists_referrers = True
         self._grants: dict[str, tuple[t.Sequence[str], t.Sequence[str]]] = {}
 
     def grant(self, repository: Reference, actions: t.Sequence[str], sources: t.Sequence[Reference] = ()) -> None:
@@ -172,6 +174,33 @@ class Registry:
             headers["Content-Type"] = manifest.media_type
         url = f"{image.repository}/manifests/{image.digest or image.tag}"
         return self._request(method, image.repository, url, what=f"{method} manifest of {image}", headers=headers, data=manifest and manifest.content)
+
+    def referrers(self, image: Reference) -> list[dict[str, t.Any]] | None:
+        """The descriptors of what refers to an image (distribution-spec, "Listing Referrers"); ``None`` if the registry has no such list.
+
+        :param image: with a digest.
+        :raises RegistryError: it has, but it cannot be read.
+        """
+        what = f"GET referrers of {image}"
+        _check_digest(image.digest or "", what)
+        found: list[dict[str, t.Any]] = []
+        seen: set[str] = set()
+        url: str | None = f"{image.repository}/referrers/{image.digest}"
+        while url and self._lists_referrers:
+            seen.add(url)
+            response = self._request("GET", image.repository, url, what=what, headers={"Accept": OCI_INDEX})
+            index = Manifest(_media_type(response), response.content, "")
+            # Who has the list answers 200 for every digest, also with an empty one (olareg: null). GHCR sends to a page in HTML.
+            if response.status_code in (200, 303, 400, 404, 405, 501) and "manifests" not in index.json and len(seen) == 1:
+                self._lists_referrers = False
+                break
+            self._expect(response, what, 200)
+            listed = index.json.get("manifests") or []
+            found += [item for item in listed if isinstance(item, dict)]
+            url = self._next(response, what)
+            if url in seen:
+                raise RegistryError(f"{what}: the registry's pages go in a circle")
+        return found if self._lists_referrers else None
 
     # -- tags --------------------------------------------------------------------------------------------------------
 

@@ -42,6 +42,9 @@ options:
         the image is copied without a tag.
       - C(platforms), optional, are those to copy of an index, such as V(linux/amd64). If they are not all that it has, the destinations get a new
         index, which has another digest.
+      - C(referrers), optional, says whether signatures, SBOMs and attestations go along - what refers to the image or to one of its platforms by the
+        referrers API, by the tag that stands in for it, or by a tag of cosign's - and what refers to those. V(false) if left out. Where a registry has
+        no referrers API the tag is kept there. Of an image that is there already only what refers to it as a whole is looked for.
     type: list
     elements: dict
     required: true
@@ -56,6 +59,7 @@ EXAMPLES = r"""
         destinations:
           - quay.io/mirror/app:1.4
           - quay.io/archive/app
+        referrers: true
     credentials: "{{ container_registry_credentials }}"
 """
 
@@ -90,6 +94,10 @@ images:
       description: How many blobs were C(sent), C(mounted), and C(there) before, counted for each repository.
       type: dict
       sample: {sent: 3, mounted: 16, there: 0}
+    referrers:
+      description: How many manifests that refer to the image were copied.
+      type: int
+      sample: 1
 requests:
   description: How many HTTP requests were made.
   type: int

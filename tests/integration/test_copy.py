@@ -9,6 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pathlib
+import random
+import signal
 import threading
 import time
 import typing as t
@@ -18,7 +21,7 @@ from ansible_collections.gating.containers.plugins.module_utils._client import C
 from ansible_collections.gating.containers.plugins.module_utils._copy import Copied, Copier, parse_copies
 from ansible_collections.gating.containers.plugins.module_utils._credentials import Credentials
 from proxy import Answer, Proxy
-from registries import Api, Server, digest_of, start_docker_registry
+from registries import Api, Server, digest_of, start_docker_registry, start_olareg
 
 from playbooks import Ansible
 
@@ -307,3 +310,220 @@ def test_the_module(ansible: Ansible, registry: Server, other: Server) -> None:
     assert run.result["failed"]
     assert f"copy of {registry.name}/missing:1 to {other.name}/d:1: {registry.name}/missing:1 is not there" in run.result["msg"]
     assert other.api.digest("e", "1") == digest, "one missing image does not stop the others"
+
+
+def refer(api: Api, repository: str, subject: str, text: str, register: bool) -> str:
+    """Store a manifest that refers to another one, and return its digest.
+
+    :param register: whether to list it under the subject's tag, as clients do where the registry does not.
+    """
+    size = int(api.call("HEAD", f"{repository}/manifests/{subject}").headers["Content-Length"])
+    empty = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": api.blob(repository, b"{}"), "size": 2}
+    layer = {"mediaType": "text/plain", "digest": api.blob(repository, text.encode()), "size": len(text.encode())}
+    content = json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": f"{OCI}.manifest.v1+json",
+            "artifactType": "application/example",
+            "config": empty,
+            "layers": [layer],
+            "subject": {"mediaType": f"{OCI}.index.v1+json", "digest": subject, "size": size},
+        }
+    ).encode()
+    digest = api.manifest(repository, digest_of(content), f"{OCI}.manifest.v1+json", content)
+    if register:
+        item = {"mediaType": f"{OCI}.manifest.v1+json", "digest": digest, "size": len(content), "artifactType": "application/example"}
+        tag = subject.replace(":", "-")
+        before = api.call("GET", f"{repository}/manifests/{tag}")
+        items = [*(before.json()["manifests"] if before.status_code == 200 else []), item]
+        index = json.dumps({"schemaVersion": 2, "mediaType": f"{OCI}.index.v1+json", "manifests": items}).encode()
+        api.manifest(repository, tag, f"{OCI}.index.v1+json", index)
+    return digest
+
+
+def referrers(api: Api, repository: str, subject: str) -> set[str]:
+    answer = api.call("GET", f"{repository}/referrers/{subject}", headers={"Accept": f"{OCI}.index.v1+json"})
+    if answer.status_code != 200:
+        answer = api.call("GET", f"{repository}/manifests/{subject.replace(':', '-')}")
+    return {item["digest"] for item in answer.json()["manifests"] or []} if answer.status_code == 200 else set()
+
+
+@pytest.fixture
+def with_api(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
+    """A registry that lists referrers."""
+    command = os.environ.get("GATING_TEST_OLAREG")
+    if not command:
+        pytest.skip("olareg is installed where Go is present")
+    server = start_olareg(tmp_path_factory.mktemp("olareg"), command)
+    yield server
+    server.stop()
+
+
+@pytest.mark.parametrize("source", ["old", "new"])
+@pytest.mark.parametrize("target", ["old", "new"])
+def test_what_refers_to_an_image_goes_along(request: pytest.FixtureRequest, registry: Server, other: Server, source: str, target: str) -> None:
+    one = registry if source == "old" else request.getfixturevalue("with_api")
+    two = other if target == "old" else request.getfixturevalue("with_api")
+    register = source == "old"
+    path = "copied" if one is two else "a"
+    digest = push(one.api, "a", "1", layers=2)
+    child = one.api.call("GET", "a/manifests/1").json()["manifests"][1]["digest"]
+    sbom = refer(one.api, "a", digest, "an SBOM", register)
+    signature = refer(one.api, "a", sbom, "a signature of the SBOM", register)
+    of_child = refer(one.api, "a", child, "an SBOM of one platform", register)
+    cosign = push(one.api, "a", digest.replace(":", "-") + ".sig", layers=1, seed="cosign")
+    stranger = push(one.api, "a", "2", layers=1, seed="stranger")
+    of_stranger = refer(one.api, "a", stranger, "of another image", register)
+    credentials = {**one.credentials(), **two.credentials()}
+    images = ((f"{one.name}/a:1", f"{two.name}/{path}:1"),)
+
+    done, dummy = copy(credentials, *images)
+    assert errors(done) == []
+    assert done[0].referrers == 0
+    assert referrers(two.api, path, digest) == set()
+
+    # Now with all that refers to it: found although the image itself is there.
+    done, dummy = copy(credentials, *images, referrers=True)
+    assert errors(done) == []
+    assert referrers(two.api, path, digest) == {sbom}
+    assert referrers(two.api, path, sbom) == {signature}
+    check(two.api, path, sbom)
+    assert two.api.digest(path, digest.replace(":", "-") + ".sig") == cosign
+    done, dummy = copy(credentials, *images, referrers=True)
+    assert (errors(done), done[0].changed, done[0].referrers) == ([], False, 0)
+
+    fresh = ((f"{one.name}/a:1", f"{two.name}/fresh:1"),)
+    done, dummy = copy(credentials, *fresh, referrers=True)
+    assert errors(done) == []
+    assert two.api.digest("fresh", "1") == digest
+    assert referrers(two.api, "fresh", child) == {of_child}
+    assert referrers(two.api, "fresh", digest) == {sbom}
+    assert referrers(two.api, "fresh", sbom) == {signature}
+    assert two.api.call("HEAD", f"fresh/manifests/{of_stranger}").status_code == 404, "what refers to another image stays"
+
+
+def test_nothing_refers_to_an_index_of_some_platforms(registry: Server, other: Server) -> None:
+    digest = push(registry.api, "a", "1", layers=1)
+    child = registry.api.call("GET", "a/manifests/1").json()["manifests"][0]["digest"]
+    refer(registry.api, "a", digest, "of the whole", True)
+    of_child = refer(registry.api, "a", child, "of a part", True)
+    credentials = {**registry.credentials(), **other.credentials()}
+    done, dummy = copy(credentials, (f"{registry.name}/a:1", f"{other.name}/b:1"), platforms=["linux/amd64"], referrers=True)
+    assert errors(done) == []
+    assert referrers(other.api, "b", child) == {of_child}
+    assert referrers(other.api, "b", digest) == referrers(other.api, "b", done[0].digest or "") == set()
+
+
+@pytest.mark.parametrize("status", [400, 404, 303])
+def test_a_registry_without_the_referrers_api(registry: Server, other: Server, proxy_to: t.Callable[..., Proxy], status: int) -> None:
+    def rule(method: str, path: str, body: bytes) -> Answer | None:
+        if "/referrers/" in path:
+            return Answer(status, b"<html>no", {"Location": "/page"} if status == 303 else {})
+        return Answer(200, b"<html>a page") if path == "/page" else None
+
+    one, two = proxy_to(registry, rule), proxy_to(other, rule)
+    digest = push(registry.api, "a", "1", layers=1)
+    sbom = refer(registry.api, "a", digest, "an SBOM", True)
+    credentials = {**registry.credentials(one.name), **other.credentials(two.name)}
+    done, dummy = copy(credentials, (f"{one.name}/a:1", f"{two.name}/b:1"), referrers=True)
+    assert errors(done) == []
+    assert referrers(other.api, "b", digest) == {sbom}
+
+
+@pytest.fixture
+def kinds(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[t.Callable[[str], Server]]:
+    """Starts a registry of a kind."""
+    started = []
+
+    def start(kind: str) -> Server:
+        directory = tmp_path_factory.mktemp(kind)
+        if kind == "zuul-registry":
+            return t.cast(Server, request.getfixturevalue("zuul_registry"))
+        if kind == "olareg":
+            return t.cast(Server, request.getfixturevalue("with_api"))
+        command = "docker-registry" if kind == "docker-registry" else os.environ.get("GATING_TEST_DISTRIBUTION")
+        if not command:
+            pytest.skip("distribution 3 is installed where Go is present")
+        started.append(start_docker_registry(directory, command=command))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+KINDS = ["docker-registry", "zuul-registry", "distribution", "olareg"]
+
+
+@pytest.mark.parametrize("source", KINDS)
+@pytest.mark.parametrize("target", KINDS)
+def test_every_pair_of_registries(kinds: t.Callable[[str], Server], registry: Server, source: str, target: str) -> None:
+    one = kinds(source)
+    two = one if source == target else kinds(target)
+    digest = push(registry.api, "first", "1", layers=2, size=600_000)
+    credentials = {**registry.credentials(), **one.credentials(), **two.credentials()}
+    done, dummy = copy(credentials, (f"{registry.name}/first:1", f"{one.name}/a/b:1"))
+    assert errors(done) == []
+    done, dummy = copy(credentials, (f"{one.name}/a/b:1", f"{two.name}/c/d/e:2"))
+    assert errors(done) == []
+    assert done[0].digest == digest
+    if source == target:
+        assert done[0].stored["sent"] == 0
+    # Read back by another copy, as zuul-registry has its own kind of login.
+    done, dummy = copy(credentials, (f"{two.name}/c/d/e:2", f"{registry.name}/back:1"))
+    assert errors(done) == []
+    assert registry.api.digest("back", "1") == digest
+    check(registry.api, "back", "1")
+    done, dummy = copy(credentials, (f"{one.name}/a/b:1", f"{two.name}/c/d/e:2"))
+    assert not done[0].changed
+
+
+def test_killed_at_any_moment_it_can_be_run_again(newest: Ansible, registry: Server, other: Server, proxy_to: t.Callable[..., Proxy]) -> None:
+    digests = {number: push(registry.api, f"a/{number}", "1", layers=2, seed="same", size=200_000) for number in range(3)}
+    limit = [10**9]
+    process: list[t.Any] = []
+
+    def rule(method: str, path: str, body: bytes) -> Answer | None:
+        limit[0] -= 1
+        if limit[0] == 0:
+            os.killpg(process[0].pid, signal.SIGKILL)
+            for pid in workers():
+                os.kill(pid, signal.SIGKILL)
+        return None
+
+    proxy = proxy_to(other, rule)
+    marker = str(newest.directory / "play.yml")
+
+    def workers() -> list[int]:
+        found = []
+        for path in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                if marker.encode() in (path / "cmdline").read_bytes():
+                    found.append(int(path.name))
+            except OSError:
+                continue
+        return found
+
+    images = [{"source": f"{registry.name}/a/{number}:1", "destinations": [f"{proxy.name}/b/{number}:1"]} for number in range(3)]
+    task = {"gating.containers.registry_copy": {"images": images, "credentials": {**registry.credentials(), **other.credentials(proxy.name)}}}
+    play = [{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]
+    moments = random.Random(4).sample(range(2, 95), 20)
+    killed = 0
+    for moment in moments:
+        for number in range(3):
+            # A fresh place each time, so that there is something to do.
+            images[number]["destinations"] = [f"{proxy.name}/at{moment}/{number}:1"]
+        limit[0] = moment
+        process[:] = [newest.start(playbook=play)]
+        process[0].communicate(timeout=60)
+        killed += process[0].returncode != 0
+        limit[0] = 10**9
+        proxy.wait()
+        for number in range(3):
+            for tag in other.api.tags(f"at{moment}/{number}"):
+                assert other.api.digest(f"at{moment}/{number}", tag) == digests[number]
+                check(other.api, f"at{moment}/{number}", tag)
+        if moment in moments[:3]:
+            newest.play(playbook=play).check()
+            assert [other.api.digest(f"at{moment}/{number}", "1") for number in range(3)] == list(digests.values())
+    assert killed >= 5, "it was hardly ever killed in the middle"
