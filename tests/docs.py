@@ -41,10 +41,10 @@ def markdown(text: str) -> str:
     return re.sub(r"[CV]\(([^)]*)\)", r"`\1`", text).replace("|", "\\|")
 
 
-def images() -> list[tuple[str, ...]]:
-    """The keys of an image: the paragraphs that begin with one."""
+def keys(role: str, variable: str) -> list[tuple[str, ...]]:
+    """The keys of the items of a list: the paragraphs of its description that begin with one."""
     rows = []
-    for text in items(spec(ROOT / "roles/container/meta/argument_specs.yml")["options"]["container_images"])[1:]:
+    for text in items(spec(ROOT / f"roles/{role}/meta/argument_specs.yml")["options"][variable])[1:]:
         name, dummy, meaning = text.partition(". ")
         rows.append((name, meaning))
     return rows
@@ -84,7 +84,8 @@ def table(*rows: tuple[str, ...]) -> str:
 TABLES = {
     "roles": lambda: table(("role", "what it does"), *roles()),
     "modules": lambda: table(("module", "what it does"), *modules()),
-    "images": lambda: table(("key", "meaning"), *images()),
+    "images": lambda: table(("key", "meaning"), *keys("container", "container_images")),
+    "mirrors": lambda: table(("key", "meaning"), *keys("mirror_container_images", "mirror_container_images_images")),
     "variables": lambda: table(("variable", "default", "meaning"), *variables()),
 }
 

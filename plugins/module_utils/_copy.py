@@ -436,11 +436,14 @@ def parse_copies(items: t.Any) -> list[Copy]:
     """
     if not isinstance(items, (list, tuple)):
         raise InputError("images is to be a list of source and destinations")
-    copies, seen = [], set()
+    copies = []
     for number, item in enumerate(items):
         where = f"images[{number}]"
         if not isinstance(item, t.Mapping):
             raise InputError(f"{where} is to be a dictionary of source and destinations, not a {type(item).__name__}")
+        for text in (item.get("source"), *(item.get("destinations") or ())):
+            if str(text).startswith(("oci:", "oci-archive:")):
+                raise InputError(f"{where}: {text!r} is not supported yet: name images in registries")
         for key in item:
             if key not in _KEYS:
                 raise InputError(f"{where} has an unknown key {key!r}: it may have {', '.join(_KEYS)}")
@@ -458,9 +461,6 @@ def parse_copies(items: t.Any) -> list[Copy]:
                 raise InputError(f"{where}: the destination {text!r} has a digest: it gets that of the source")
             if not target.tag:
                 target = target.with_tag(source.tag) if source.tag else target.with_digest(source.digest or "")
-            if target in seen:
-                raise InputError(f"{where}: {target} is a destination twice: name it once")
-            seen.add(target)
             targets.append(target)
         platforms = item.get("platforms") or []
         if not isinstance(platforms, (list, tuple)) or not all(isinstance(platform, str) for platform in platforms):
@@ -471,6 +471,7 @@ def parse_copies(items: t.Any) -> list[Copy]:
         if not isinstance(referrers, bool):
             raise InputError(f"{where}: referrers is to be true or false")
         copies.append(Copy(source, tuple(targets), tuple(platforms), referrers))
+    check_targets(copies)
     return copies
 
 
@@ -483,6 +484,47 @@ def size_of(number: float) -> str:
     return f"{number:.1f} GiB"
 
 
+def check_targets(copies: t.Sequence[Copy]) -> None:
+    """Refuse a name to which two images are to be copied.
+
+    :raises InputError: the message has it.
+    """
+    seen: set[Reference] = set()
+    for copy in copies:
+        for target in copy.targets:
+            if target in seen:
+                raise InputError(f"{target} is a destination twice: name it once")
+            seen.add(target)
+
+
+def copy_all(client: Client, copies: t.Sequence[Copy], parallel: int, check_mode: bool) -> dict[str, t.Any]:
+    """Copy images, and return what a module does.
+
+    :raises ContainersError: a destination failed. ``result`` says what became of all.
+    """
+    results = Copier(client, parallel, check_mode).copy_all(copies)
+    outcomes = [(result, outcome) for result in results for outcome in result.outcomes]
+    failed = [(result, outcome) for result, outcome in outcomes if outcome.error]
+    moving = [outcome for dummy, outcome in outcomes if not outcome.error and outcome.digest != outcome.previous]
+    answer: dict[str, t.Any] = {
+        "changed": any(result.changed for result in results),
+        "images": [result.to_dict() for result in results],
+        "requests": client.requests,
+        "diff": {
+            "before": {str(outcome.target): outcome.previous for outcome in moving},
+            "after": {str(outcome.target): outcome.digest for outcome in moving},
+        },
+    }
+    if failed:
+        more = f" - and {count(len(failed) - 1, 'more destination')} failed" if len(failed) > 1 else ""
+        result, outcome = failed[0]
+        raise ContainersError(f"copy of {result.copy.source} to {outcome.target}: {outcome.error}{more}", answer)
+    verb = "would copy" if check_mode else "copied"
+    sent = size_of(sum(result.size for result in results))
+    answer["msg"] = f"{verb} {count(len(moving), 'tag')} of {len(outcomes)}, {sent} sent, {count(client.requests, 'request')}"
+    return answer
+
+
 def _run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     copies = parse_copies(params["images"])
     credentials = Credentials(params["credentials"])
@@ -490,30 +532,7 @@ def _run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
         for target in copy.targets:
             credentials.check_target(target)
     with open_client(params, credentials, ("pull",)) as client:
-        results = Copier(client, params["parallel"], check_mode).copy_all(copies)
-        outcomes = [outcome for result in results for outcome in result.outcomes]
-        failed = [outcome for outcome in outcomes if outcome.error]
-        moving = [outcome for outcome in outcomes if not outcome.error and outcome.digest != outcome.previous]
-        answer: dict[str, t.Any] = {
-            "changed": bool(moving),
-            "images": [result.to_dict() for result in results],
-            "requests": client.requests,
-            "diff": {
-                "before": {str(outcome.target): outcome.previous for outcome in moving},
-                "after": {str(outcome.target): outcome.digest for outcome in moving},
-            },
-        }
-        if failed:
-            more = f" - and {count(len(failed) - 1, 'more destination')} failed" if len(failed) > 1 else ""
-            raise ContainersError(f"copy of {_source_of(results, failed[0])} to {failed[0].target}: {failed[0].error}{more}", answer)
-        verb = "would copy" if check_mode else "copied"
-        sent = size_of(sum(result.size for result in results))
-        answer["msg"] = f"{verb} {count(len(moving), 'tag')} of {len(outcomes)}, {sent} sent, {count(client.requests, 'request')}"
-        return answer
-
-
-def _source_of(results: t.Sequence[Copied], outcome: Outcome) -> Reference:
-    return next(result.copy.source for result in results if outcome in result.outcomes)
+        return copy_all(client, copies, params["parallel"], check_mode)
 
 
 ENTRY = Entry(

@@ -95,6 +95,8 @@ class Registry:
         self._base_url = ""
         self._pages = True
         self._lists_referrers = True
+        self._pulls_left: int | None = None
+        self._pulls_window = 0  # seconds
         self._grants: dict[str, tuple[t.Sequence[str], t.Sequence[str]]] = {}
 
     def grant(self, repository: Reference, actions: t.Sequence[str], sources: t.Sequence[Reference] = ()) -> None:
@@ -130,6 +132,9 @@ class Registry:
         :raises RegistryError: any answer but 200 and 404, or other bytes than the digest says.
         """
         what = f"GET manifest of {image}"
+        if self._pulls_left == 0:
+            hours = f" (its limit is for {self._pulls_window / 3600:.0f} hours)" if self._pulls_window else ""
+            raise RegistryError(f"{what}: {self.name} permits no further pull for now{hours}: try later, or give a login that may pull more", 429)
         response = self._manifest_request("GET", image)
         if response.status_code == 404:
             return None
@@ -173,7 +178,12 @@ class Registry:
         if manifest is not None:
             headers["Content-Type"] = manifest.media_type
         url = f"{image.repository}/manifests/{image.digest or image.tag}"
-        return self._request(method, image.repository, url, what=f"{method} manifest of {image}", headers=headers, data=manifest and manifest.content)
+        response = self._request(method, image.repository, url, what=f"{method} manifest of {image}", headers=headers, data=manifest and manifest.content)
+        # Docker Hub tells how many more GETs of manifests it permits; HEADs are not counted.
+        limit = re.fullmatch(r"(\d+)(?:;w=(\d+))?", response.headers.get("ratelimit-remaining", ""))
+        if limit:
+            self._pulls_left, self._pulls_window = int(limit[1]), int(limit[2] or 0)
+        return response
 
     def referrers(self, image: Reference) -> list[dict[str, t.Any]] | None:
         """The descriptors of what refers to an image (distribution-spec, "Listing Referrers"); ``None`` if the registry has no such list.

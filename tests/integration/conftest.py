@@ -43,6 +43,14 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[registries.
 
 
 @pytest.fixture
+def other(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[registries.Server]:
+    """A second registry."""
+    server = registries.start_docker_registry(tmp_path_factory.mktemp("other"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
 def zuul_registry(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[registries.Server]:
     """An empty zuul-registry, which has a token server."""
     command = os.environ.get("GATING_TEST_ZUUL_REGISTRY", "zuul-registry")

@@ -21,6 +21,7 @@ import yaml
 from ansible_collections.gating.containers.plugins.module_utils._images import Image
 from ansible_collections.gating.containers.plugins.module_utils._reference import Reference
 from ansible_collections.gating.containers.plugins.module_utils._upload import Upload, artifacts
+from artifacts import push
 from registries import Server, ago
 
 from playbooks import ROOT, Ansible, play_of
@@ -64,6 +65,29 @@ def test_the_readmes_commands(operator: Ansible, registry: Server) -> None:
         if number == 1:
             assert {"example/app:staged_latest", "example/app:staged_1.4"} < set(registry.api.state("example/app", "example/tools"))
     assert sorted(registry.api.state("example/app", "example/tools")) == FINAL
+
+
+def test_the_readmes_mirror(operator: Ansible, registry: Server) -> None:
+    digests = {name: registry.api.index(f"example/{name}", tags) for name, tags in (("app", ["1.4", "1.5", "2.0"]), ("tools", ["latest"]))}
+    given = {**yaml.safe_load(block("mirror", registry)), "container_registry_credentials": registry.credentials()}
+    operator.play(playbook="gating.containers.mirror", variables=given).check()
+    assert registry.api.state("mirror/app", "mirror/tools", "archive/tools") == {
+        "mirror/app:1.4": digests["app"],
+        "mirror/app:1.5": digests["app"],
+        "mirror/tools:latest": digests["tools"],
+        "archive/tools:2026": digests["tools"],
+    }
+
+
+def test_the_page_on_mirroring(newest: Ansible, registry: Server) -> None:
+    app = push(registry.api, "example/app", "1.4", layers=1)
+    tools = registry.api.index("example/tools", ["v1", "v2", "v2-rc"])
+    text = (ROOT / "docs/mirroring.md").read_text()
+    given = {**yaml.safe_load(block("mirroring", registry, text)), "container_registry_credentials": registry.credentials()}
+    newest.play(playbook="gating.containers.mirror", variables=given).check()
+    state = registry.api.state("mirror/app", "mirror/tools", "archive/tools")
+    assert state.pop("mirror/app:1.4") not in (None, app)
+    assert state == dict.fromkeys(["mirror/tools:v1", "mirror/tools:v2", "archive/tools:v1", "archive/tools:v2"], tools)
 
 
 def test_the_readmes_playbook(operator: Ansible, registry: Server) -> None:

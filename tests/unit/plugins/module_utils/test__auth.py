@@ -150,7 +150,8 @@ class Auth:
             self.lookups.append(repository)
             return login
 
-        self.it = Authenticator(registry, options.get("base_url", server.url), find_login, self.transport.request, actions, self.clock)
+        self.grants: dict[str, tuple[t.Sequence[str], t.Sequence[str]]] = {}
+        self.it = Authenticator(registry, options.get("base_url", server.url), find_login, self.transport.request, actions, self.clock, self.grants)
 
     def challenge(self, scope: str = "", scheme: str = "Bearer", service: str = "registry.example") -> str:
         return f'{scheme} realm="{self.server.url}/token"' + (f',service="{service}"' if service else "") + (f',scope="{scope}"' if scope else "")
@@ -350,6 +351,109 @@ def test_the_login_is_looked_up_once_for_each_repository(auth: t.Any) -> None:
         one.it.authorization("b")
         one.clock.now += 100
     assert one.lookups == ["a", "b"]
+
+
+# -- other actions on one repository ----------------------------------------------------------------------------------------------
+
+
+def tokens(one: Auth, *values: str) -> None:
+    for value in values:
+        one.server.on("GET", "/token", 200, {"token": value, "expires_in": 300})
+
+
+def test_a_grant_is_for_one_repository(auth: t.Any) -> None:
+    one = auth(ME, ("pull",))
+    one.grants["a"] = (("pull", "push"), [])
+    tokens(one, "one", "two")
+    assert one.it.authorization("a") == "Bearer one"
+    assert one.it.authorization("b") == "Bearer two"
+    assert one.scopes() == [["repository:a:pull,push"], ["repository:b:pull"]]
+
+
+def test_a_grant_that_asks_for_less(auth: t.Any) -> None:
+    one = auth(ME)
+    one.grants["a"] = (("pull",), [])
+    tokens(one, "one")
+    one.it.authorization("a")
+    assert one.scopes() == [["repository:a:pull"]]
+
+
+def test_the_sources_of_mounts_are_scopes_of_the_same_token(auth: t.Any) -> None:
+    one = auth(ME, ("pull",))
+    one.grants["a"] = (("pull", "push"), ["b", "c/d"])
+    tokens(one, "one")
+    # One token for all requests on it, whether they mount or not.
+    assert [one.it.authorization("a", source) for source in ("", "b", "c/d", "")] == ["Bearer one"] * 4
+    assert one.scopes() == [["repository:a:pull,push", "repository:b:pull", "repository:c/d:pull"]]
+
+
+@pytest.mark.parametrize("granted", [True, False])
+def test_a_source_that_was_not_granted_has_a_token_of_its_own(auth: t.Any, granted: bool) -> None:
+    one = auth(ME, ("pull",))
+    if granted:
+        one.grants["a"] = (("pull", "push"), ["b"])
+    tokens(one, "usual", "mount", "other mount")
+    assert [one.it.authorization("a", source) for source in ("", "x", "y", "x", "", "y")] == [
+        *["Bearer usual", "Bearer mount", "Bearer other mount"],
+        *["Bearer mount", "Bearer usual", "Bearer other mount"],
+    ]
+    usual = ["repository:a:pull,push", "repository:b:pull"] if granted else ["repository:a:pull"]
+    assert one.scopes() == [usual, [*usual, "repository:x:pull"], [*usual, "repository:y:pull"]]
+
+
+@pytest.mark.parametrize("rejected", ["", "x"])
+def test_a_rejected_token_of_either_kind_is_dropped(auth: t.Any, rejected: str) -> None:
+    one = auth(ME, ("pull", "push"))
+    tokens(one, "usual", "mount", "new")
+    used = {source: one.it.authorization("a", source) for source in ("", "x")}
+    assert one.it.rejected(one.challenge(), "a", used[rejected]) is True
+    again = {source: one.it.authorization("a", source) for source in ("", "x")}
+    assert again == {**used, rejected: "Bearer new"}
+
+
+def test_one_value_for_both_tokens_is_dropped_for_both(auth: t.Any) -> None:
+    """Some token servers give the same token until it expires."""
+    one = auth(ME, ("pull", "push"))
+    tokens(one, "same", "same", "new", "newer")
+    assert one.it.authorization("a") == one.it.authorization("a", "x") == "Bearer same"
+    one.it.rejected(one.challenge(), "a", "Bearer same")
+    assert [one.it.authorization("a"), one.it.authorization("a", "x")] == ["Bearer new", "Bearer newer"]
+
+
+def test_actions_of_a_challenge_are_added_to_those_granted(auth: t.Any) -> None:
+    one = auth(ME, ("pull",))
+    one.grants["a"] = (("pull", "push"), ["b"])
+    tokens(one, "one", "two")
+    one.it.rejected(one.challenge("repository:a:pull,push,delete repository:b:pull"), "a", one.it.authorization("a"))
+    one.it.authorization("a")
+    assert one.scopes() == [["repository:a:pull,push", "repository:b:pull"], ["repository:a:pull,push,delete", "repository:b:pull"]]
+
+
+def test_a_server_that_does_not_know_an_action_is_asked_for_the_sources_as_well(auth: t.Any) -> None:
+    one = auth(ME)
+    one.grants["a"] = (ALL, ["b"])
+    one.server.on("GET", "/token", 400, times=2)
+    tokens(one, "one")
+    assert one.it.authorization("a") == "Bearer one"
+    assert one.scopes() == [[f"repository:a:{actions}", "repository:b:pull"] for actions in ("pull,push,delete", "pull,push", "*")]
+
+
+def test_an_identity_token_is_posted_with_all_scopes(auth: t.Any) -> None:
+    one = auth(Login("", "", identity_token="identity"))
+    one.grants["a"] = (("pull", "push"), ["b"])
+    one.server.on("POST", "/token", 200, {"access_token": "one"})
+    assert one.it.authorization("a") == "Bearer one"
+    form = dict(urllib.parse.parse_qsl(one.server.requests[0].body.decode()))
+    assert form["scope"] == "repository:a:pull,push repository:b:pull"
+
+
+def test_many_threads_ask_for_one_token_of_each_kind(auth: t.Any) -> None:
+    one = auth(ME)
+    tokens(one, "one", "two")
+    with concurrent.futures.ThreadPoolExecutor(10) as pool:
+        found = list(pool.map(lambda number: one.it.authorization("a", "x" if number % 2 else ""), range(20)))
+    assert len(set(found[::2])) == len(set(found[1::2])) == 1
+    assert found[0] != found[1]
 
 
 # -- after a 401 ---------------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from ansible_collections.gating.containers.plugins.module_utils._errors import (
     RegistryError,
 )
 from ansible_collections.gating.containers.plugins.module_utils._reference import Reference
+from ansible_collections.gating.containers.plugins.module_utils._retry import MaxRetryError
 
 
 def test_one_registry_for_each_name() -> None:
@@ -80,6 +81,23 @@ def test_retries_and_timeout_reach_the_requests(http_server: t.Any) -> None:
         with pytest.raises(RegistryError, match="no answer in 3 tries, no answer in time"):
             client.registry(Reference(server.name, "a", "b")).resolve(Reference(server.name, "a", "c"))
         assert client.requests == 7
+
+
+@pytest.mark.parametrize("retries", [0, 1, 3])
+def test_a_policy_ends_after_the_retries(pauses: list[float], retries: int) -> None:
+    with Client(Credentials(), ("pull",), retries=retries) as client:
+        policy = client.policy()
+        for _again in range(retries):
+            policy = policy.increment(error=ContainersError("no"))
+            policy.sleep()
+        with pytest.raises(MaxRetryError):
+            policy.increment(error=ContainersError("no"))
+        # Each piece of work has all of them.
+        assert client.policy().total == retries
+        assert client.requests == 0
+    # The first pause is none; those after it double, a quarter more or less.
+    assert len(pauses) == max(0, retries - 1)
+    assert all(0.375 * 2**number <= pause <= 0.625 * 2**number for number, pause in enumerate(pauses))
 
 
 def test_map_keeps_the_order() -> None:

@@ -19,12 +19,14 @@ import typing as t
 import urllib.parse
 
 import pytest
+from ansible_collections.gating.containers.plugins.module_utils import _registry
 from ansible_collections.gating.containers.plugins.module_utils._credentials import (
     Access,
     Login,
 )
 from ansible_collections.gating.containers.plugins.module_utils._errors import (
     ContainersError,
+    DamagedError,
     RegistryError,
 )
 from ansible_collections.gating.containers.plugins.module_utils._manifest import (
@@ -1026,3 +1028,413 @@ def test_an_upload_without_a_location(make: t.Any) -> None:
     one.server.on("POST", mount(), 202)
     with pytest.raises(RegistryError, match="answered 202 without the URL to upload to"):
         one.it.put_blob(one.repository, b"other")
+
+
+# -- a blob in parts -------------------------------------------------------------------------------------------------------------------------------
+
+
+class Parts:
+    """A blob that is read in parts of 64 bytes, and what was handed out of it."""
+
+    content = bytes(range(256)) * 2
+    digest = digest_of(content)
+    at = f"/v2/a/b/blobs/{digest}"
+
+    def __init__(self, made: Made, size: int | None = None) -> None:
+        self.server = made.server
+        self.given: list[bytes] = []
+        self._parts = made.it.read_blob(made.repository, self.digest, len(self.content) if size is None else size)
+
+    def read(self) -> bytes:
+        for part in self._parts:
+            self.given.append(part)
+        return b"".join(self.given)
+
+    def ranges(self) -> list[str | None]:
+        return [request.headers["Range"] for request in self.server.of("GET", self.at)]
+
+
+@pytest.fixture
+def parts(make: t.Any, monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., Parts]:
+    monkeypatch.setattr(_registry, "_PART", 64)
+
+    def begin(size: int | None = None, **options: t.Any) -> Parts:
+        return Parts(make(**options), size)
+
+    return begin
+
+
+def test_a_blob_is_read_in_parts(parts: t.Any) -> None:
+    one = parts()
+    one.server.on("GET", one.at, 200, one.content)
+    assert one.read() == one.content
+    assert [len(part) for part in one.given] == [64] * 8
+    assert one.ranges() == [None]
+
+
+def test_nothing_is_asked_before_the_first_part_is_wanted(parts: t.Any) -> None:
+    assert parts(ping=None).server.requests == []
+
+
+def test_an_empty_blob(make: t.Any) -> None:
+    one, digest = make(), digest_of(b"")
+    one.server.on("GET", f"/v2/a/b/blobs/{digest}", 200)
+    assert b"".join(one.it.read_blob(one.repository, digest, 0)) == b""
+
+
+@pytest.mark.parametrize("algorithm", ["sha384", "sha512"])
+def test_a_blob_with_a_digest_of_another_algorithm_in_parts(make: t.Any, algorithm: str) -> None:
+    one, digest = make(), digest_of(RAW, algorithm)
+    one.server.on("GET", f"/v2/a/b/blobs/{digest}", 200, RAW)
+    assert b"".join(one.it.read_blob(one.repository, digest, len(RAW))) == RAW
+
+
+def test_a_download_that_breaks_goes_on_where_it_was(parts: t.Any) -> None:
+    one = parts()
+    one.server.on("GET", one.at, 200, one.content, cut="body")
+    one.server.on("GET", one.at, 206, one.content[256:], cut="body")
+    one.server.on("GET", one.at, 206, one.content[384:])
+    assert one.read() == one.content
+    assert one.ranges() == [None, "bytes=256-", "bytes=384-"]
+
+
+def test_a_server_that_ignores_where_to_go_on(parts: t.Any) -> None:
+    one = parts()
+    one.server.on("GET", one.at, 200, one.content, cut="body")
+    one.server.on("GET", one.at, 200, one.content)
+    assert one.read() == one.content
+    assert one.ranges() == [None, "bytes=256-"]
+
+
+@pytest.mark.parametrize("offset", [1, 63, 64, 65, 200, 511])
+def test_what_was_there_is_skipped_to_the_byte(parts: t.Any, offset: int) -> None:
+    one = parts()
+    # Shorter than the descriptor says.
+    one.server.on("GET", one.at, 200, one.content[:offset])
+    one.server.on("GET", one.at, 200, one.content)
+    assert one.read() == one.content
+    assert one.ranges() == [None, f"bytes={offset}-"]
+
+
+def test_a_connection_that_breaks_before_the_answer(parts: t.Any) -> None:
+    one = parts()
+    one.server.on("GET", one.at, 200, one.content, cut="body")
+    one.server.on("GET", one.at, 206, b"", cut="before")
+    one.server.on("GET", one.at, 206, one.content[256:])
+    assert one.read() == one.content
+    assert one.ranges() == [None, "bytes=256-", "bytes=256-"]
+
+
+def test_bodies_that_are_short_again_and_again(parts: t.Any, pauses: list[float]) -> None:
+    one = parts(retries=2)
+    one.server.on("GET", one.at, 200, one.content[:100])
+    one.server.on("GET", one.at, 206, b"", times=2)
+    with pytest.raises(RegistryError) as caught:
+        one.read()
+    assert f"GET blob {one.digest} of {one.server.name}/a/b: the connection broke after 100 of 512 bytes, again and again" in str(caught.value)
+    assert caught.value.status is None
+    assert len(b"".join(one.given)) < 100
+    assert one.ranges() == [None, "bytes=100-", "bytes=100-"]
+
+
+def test_a_server_that_never_gets_further_is_not_asked_for_ever(parts: t.Any) -> None:
+    one = parts(retries=2)
+    # It ignores Range and breaks at the same place each time.
+    one.server.on("GET", one.at, 200, one.content, cut="body", times=3)
+    with pytest.raises(RegistryError, match="the connection broke after 256 of 512 bytes"):
+        one.read()
+
+
+def test_progress_is_no_reason_to_give_up(parts: t.Any) -> None:
+    one = parts(retries=1)
+    for start in range(0, 512, 32):
+        one.server.on("GET", one.at, 206 if start else 200, one.content[start : start + 32])
+    assert one.read() == one.content
+    assert one.ranges() == [None, *(f"bytes={start}-" for start in range(32, 512, 32))]
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+@pytest.mark.parametrize("more", [1, 200])
+def test_a_blob_that_is_too_long(parts: t.Any, resumed: bool, more: int) -> None:
+    one = parts()
+    if resumed:
+        one.server.on("GET", one.at, 200, one.content, cut="body")
+    one.server.on("GET", one.at, *((206, one.content[256:] + b"x" * more) if resumed else (200, one.content + b"x" * more)))
+    with pytest.raises(RegistryError, match="the registry sent more than the 512 bytes of its descriptor: the image is damaged"):
+        one.read()
+    assert len(b"".join(one.given)) < 512
+
+
+@pytest.mark.parametrize("place", [0, 300, 511])
+def test_the_last_part_of_a_damaged_blob_is_never_handed_out(parts: t.Any, place: int) -> None:
+    one = parts()
+    content = bytearray(one.content)
+    content[place] ^= 1
+    one.server.on("GET", one.at, 200, bytes(content))
+    with pytest.raises(DamagedError, match=f"^GET blob {one.digest} of {one.server.name}/a/b: its content is damaged or was changed on the way$"):
+        one.read()
+    assert b"".join(one.given) == bytes(content[:448])
+
+
+def test_a_damaged_blob_of_one_part_is_not_handed_out_at_all(make: t.Any) -> None:
+    one = make()
+    one.server.on("GET", f"/v2/a/b/blobs/{OTHER}", 200, b"wrong")
+    given = one.it.read_blob(one.repository, OTHER, 5)
+    with pytest.raises(DamagedError):
+        next(given)
+
+
+def test_a_blob_that_was_changed_between_two_tries(parts: t.Any) -> None:
+    one = parts()
+    one.server.on("GET", one.at, 200, one.content, cut="body")
+    one.server.on("GET", one.at, 206, b"x" * 256)
+    with pytest.raises(DamagedError):
+        one.read()
+    assert len(b"".join(one.given)) < 512
+
+
+@pytest.mark.parametrize("status", [302, 307])
+def test_a_blob_in_parts_from_a_storage_elsewhere(parts: t.Any, http_server: t.Any, status: int) -> None:
+    storage = http_server()
+    one = parts(ping=(401, b"", {"WWW-Authenticate": 'Basic realm="x"'}), login=ME)
+    one.server.on("GET", one.at, status, b"", {"Location": f"{storage.url}/x?sig=1"})
+    one.server.on("GET", one.at, status, b"", {"Location": f"{storage.url}/x?sig=2"})
+    storage.on("GET", "/x?sig=1", 200, one.content, cut="body")
+    storage.on("GET", "/x?sig=2", 206, one.content[256:])
+    assert one.read() == one.content
+    assert [request.authorization for request in one.server.of("GET", one.at)] == [BASIC, BASIC]
+    assert [(request.authorization, request.headers["Range"]) for request in storage.requests] == [(None, None), (None, "bytes=256-")]
+
+
+def test_a_token_that_expires_during_a_download(parts: t.Any) -> None:
+    one = parts(ping=None, login=ME)
+    one.server.on("GET", "/v2/", 401, b"", bearer(one.server))
+    one.server.on("GET", "/token", 200, {"token": "one", "expires_in": 300})
+    one.server.on("GET", "/token", 200, {"token": "two", "expires_in": 300})
+    one.server.on("GET", one.at, 200, one.content, cut="body")
+    one.server.on("GET", one.at, 401, b"", bearer(one.server))
+    one.server.on("GET", one.at, 206, one.content[256:])
+    assert one.read() == one.content
+    assert [request.authorization for request in one.server.of("GET", one.at)] == ["Bearer one", "Bearer one", "Bearer two"]
+    assert one.ranges() == [None, "bytes=256-", "bytes=256-"]
+
+
+@pytest.mark.parametrize("status", [403, 404, 416])
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_blob_in_parts_that_is_refused(parts: t.Any, status: int, resumed: bool) -> None:
+    one = parts()
+    if resumed:
+        one.server.on("GET", one.at, 200, one.content, cut="body")
+    one.server.on("GET", one.at, status, {"errors": [{"code": "NO", "message": "never"}]})
+    with pytest.raises(RegistryError, match=f'answered {status} NO "never"') as caught:
+        one.read()
+    assert caught.value.status == status
+
+
+def test_an_answer_that_passes_before_a_blob_in_parts(parts: t.Any, pauses: list[float]) -> None:
+    one = parts(retries=2)
+    one.server.on("GET", one.at, 429, b"", {"Retry-After": "3"})
+    one.server.on("GET", one.at, 200, one.content)
+    assert one.read() == one.content
+    assert pauses == [3.0]
+
+
+@pytest.mark.parametrize("digest", ["../../x", "sha256:1", ""])
+def test_a_blob_in_parts_with_a_digest_that_is_none(make: t.Any, digest: str) -> None:
+    one = make(ping=None)
+    with pytest.raises(RegistryError, match="is no digest: the image is damaged"):
+        next(one.it.read_blob(one.repository, digest, 1))
+
+
+def test_a_connection_is_used_again_after_a_blob_in_parts(parts: t.Any) -> None:
+    one = parts()
+    one.server.on("GET", one.at, 200, one.content)
+    assert one.read() == one.content
+    assert one.server.connections == 1
+
+
+# -- a blob step by step ---------------------------------------------------------------------------------------------------------------------------
+
+
+def mount_from(source: str) -> str:
+    return f"{UPLOADS}?" + urllib.parse.urlencode({"mount": OTHER, "from": source})
+
+
+@pytest.mark.parametrize("source", [None, "c/d"])
+def test_place_a_blob_that_is_mounted(make: t.Any, source: str | None) -> None:
+    one = make()
+    one.server.on("POST", mount_from(source or "a/b"), 201)
+    assert one.it.place_blob(one.repository, OTHER, source and Reference(one.name, source)) == ""
+
+
+def test_place_a_blob_that_is_to_be_uploaded(make: t.Any) -> None:
+    one = make()
+    one.server.on("POST", mount_from("c/d"), 202, b"", {"Location": "/up/1?_state=x"})
+    assert one.it.place_blob(one.repository, OTHER, Reference(one.name, "c/d", "tag")) == f"{one.server.url}/up/1?_state=x"
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405])
+def test_place_a_blob_where_the_mount_is_refused(make: t.Any, status: int) -> None:
+    one = make()
+    one.server.on("POST", mount_from("c/d"), status)
+    one.server.on("POST", UPLOADS, 202, b"", {"Location": "/up/1"})
+    assert one.it.place_blob(one.repository, OTHER, Reference(one.name, "c/d")) == f"{one.server.url}/up/1"
+
+
+def test_place_a_blob_where_no_upload_is_allowed(make: t.Any) -> None:
+    one = make()
+    one.server.on("POST", mount_from("a/b"), 403)
+    one.server.on("POST", UPLOADS, 403)
+    with pytest.raises(RegistryError, match="answered 403"):
+        one.it.place_blob(one.repository, OTHER)
+
+
+@pytest.mark.parametrize(("status", "there"), [(200, True), (404, False)])
+def test_has_blob(make: t.Any, status: int, there: bool) -> None:
+    one = make()
+    one.server.on("HEAD", f"/v2/a/b/blobs/{OTHER}", status)
+    assert one.it.has_blob(one.repository, OTHER) is there
+
+
+@pytest.mark.parametrize("status", [204, 403, 405])
+def test_has_blob_that_is_not_told(make: t.Any, status: int) -> None:
+    one = make()
+    one.server.on("HEAD", f"/v2/a/b/blobs/{OTHER}", status)
+    with pytest.raises(RegistryError, match=f"^HEAD blob {OTHER} of {one.name}/a/b: {one.name} answered {status}") as caught:
+        one.it.has_blob(one.repository, OTHER)
+    assert caught.value.status == status
+
+
+@pytest.mark.parametrize("digest", ["../../x", "sha256:1", ""])
+def test_nothing_is_asked_about_a_digest_that_is_none(make: t.Any, digest: str) -> None:
+    one = make(ping=None)
+    for ask in (one.it.has_blob, one.it.place_blob):
+        with pytest.raises(RegistryError, match="is no digest: the image is damaged"):
+            ask(one.repository, digest)
+
+
+class Once:
+    """A body that can be iterated over once."""
+
+    def __init__(self, *parts: bytes) -> None:
+        self._parts = iter(parts)
+        self._size = sum(map(len, parts))
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> t.Iterator[bytes]:
+        return self._parts
+
+
+@pytest.mark.parametrize("status", [201, 204])
+def test_upload_a_blob_in_parts(make: t.Any, status: int) -> None:
+    one = make()
+    one.server.on("PUT", "/up/1?_state=x&" + urllib.parse.urlencode({"digest": OTHER}), status)
+    one.it.upload_blob(one.repository, f"{one.server.url}/up/1?_state=x", OTHER, Once(b"ot", b"h", b"er"))
+    put = one.server.requests[-1]
+    assert put.body == b"other"
+    assert (put.headers["Content-Length"], put.headers["Transfer-Encoding"], put.headers["Content-Type"]) == ("5", None, "application/octet-stream")
+
+
+def test_upload_a_blob_that_has_no_place_yet(make: t.Any) -> None:
+    one = make()
+    one.server.on("POST", UPLOADS, 202, b"", {"Location": "/up/1"})
+    one.server.on("PUT", "/up/1", 201)
+    one.it.upload_blob(one.repository, "", OTHER, b"other")
+    assert one.server.requests[-1].body == b"other"
+
+
+@pytest.mark.parametrize("status", [200, 202, 400, 403, 429, 503])
+def test_an_upload_is_made_once(make: t.Any, pauses: list[float], status: int) -> None:
+    one = make(retries=3)
+    one.server.on("PUT", "/up/1", status)
+    with pytest.raises(RegistryError, match=f"^PUT blob {OTHER} of {one.name}/a/b: {one.name} answered {status}") as caught:
+        one.it.upload_blob(one.repository, f"{one.server.url}/up/1", OTHER, Once(b"other"))
+    assert (caught.value.status, pauses) == (status, [])
+
+
+def test_an_upload_that_breaks_is_made_once(make: t.Any, pauses: list[float]) -> None:
+    one = make(retries=3)
+    one.server.on("PUT", "/up/1", 201, cut="before")
+    with pytest.raises(RegistryError, match="the connection broke") as caught:
+        one.it.upload_blob(one.repository, f"{one.server.url}/up/1", OTHER, Once(b"other"))
+    assert (caught.value.status, pauses) == (None, [])
+
+
+def test_a_body_that_can_be_read_once_is_not_sent_again_after_a_401(make: t.Any) -> None:
+    one = make(ping=None, login=ME)
+    one.server.on("GET", "/v2/", 401, b"", bearer(one.server))
+    one.server.on("GET", "/token", 200, {"token": "one", "expires_in": 300})
+    one.server.on("GET", "/token", 200, {"token": "two", "expires_in": 300})
+    one.server.on("PUT", "/up/1", 401, b"", bearer(one.server))
+    one.server.on("PUT", "/up/1", 201)
+    location = f"{one.server.url}/up/1"
+    with pytest.raises(RegistryError, match="answered 401") as caught:
+        one.it.upload_blob(one.repository, location, OTHER, Once(b"other"))
+    assert caught.value.status == 401
+    # The next try, with another body, has another token.
+    one.it.upload_blob(one.repository, location, OTHER, Once(b"other"))
+    assert [request.authorization for request in one.server.of("PUT", "/up/1")] == ["Bearer one", "Bearer two"]
+
+
+def test_an_upload_whose_body_fails_has_its_error(make: t.Any) -> None:
+    one = make()
+
+    class Broken(Once):
+        def __iter__(self) -> t.Iterator[bytes]:
+            yield b"ot"
+            raise DamagedError("damaged")
+
+    with pytest.raises(DamagedError, match="^damaged$"):
+        one.it.upload_blob(one.repository, f"{one.server.url}/up/1", OTHER, Broken(b"other"))
+    # The connection that has half a request in it is not used again.
+    one.server.on("HEAD", LATEST, 404)
+    assert one.it.resolve(one.image) is None
+    assert one.server.connections == 3
+
+
+# -- other actions on one repository ---------------------------------------------------------------------------------------------------------------
+
+
+def test_grant(make: t.Any) -> None:
+    one = make(ping=None, actions=("pull",))
+    one.server.on("GET", "/v2/", 401, b"", bearer(one.server))
+    one.server.on("GET", "/token", 200, {"token": "mine", "expires_in": 300})
+    one.server.on("GET", "/token", 200, {"token": "theirs", "expires_in": 300})
+    one.it.grant(one.image, ("pull", "push"), [Reference(one.name, "c/d", "1")])
+    one.server.on("HEAD", LATEST, 404)
+    one.server.on("POST", mount_from("c/d"), 201)
+    one.server.on("HEAD", "/v2/c/d/manifests/1", 404)
+    assert one.it.resolve(one.image) is None
+    assert one.it.place_blob(one.repository, OTHER, Reference(one.name, "c/d")) == ""
+    assert one.it.resolve(Reference(one.name, "c/d", "1")) is None
+    scopes = [[value for name, value in request.query if name == "scope"] for request in one.server.of("GET", "/token")]
+    assert scopes == [["repository:a/b:pull,push", "repository:c/d:pull"], ["repository:c/d:pull"]]
+    assert [request.authorization for request in one.server.requests if request.method != "GET"] == ["Bearer mine", "Bearer mine", "Bearer theirs"]
+
+
+def test_a_grant_after_the_first_request_on_another_repository(make: t.Any) -> None:
+    one = make(ping=None, actions=("pull",))
+    one.server.on("GET", "/v2/", 401, b"", bearer(one.server))
+    one.server.on("GET", "/token", 200, {"token": "t", "expires_in": 300}, times=2)
+    one.server.on("HEAD", "/v2/c/manifests/1", 404)
+    one.server.on("HEAD", LATEST, 404)
+    one.it.resolve(Reference(one.name, "c", "1"))
+    one.it.grant(one.repository, ("pull", "push"))
+    one.it.resolve(one.image)
+    assert [request.query[1][1] for request in one.server.of("GET", "/token")] == ["repository:c:pull", "repository:a/b:pull,push"]
+
+
+def test_a_mount_from_what_was_not_granted(make: t.Any) -> None:
+    one = make(ping=None, actions=("pull", "push"))
+    one.server.on("GET", "/v2/", 401, b"", bearer(one.server))
+    one.server.on("GET", "/token", 200, {"token": "usual", "expires_in": 300})
+    one.server.on("GET", "/token", 200, {"token": "mount", "expires_in": 300})
+    one.server.on("POST", mount(), 201)
+    one.server.on("POST", mount_from("c/d"), 202, b"", {"Location": "/up/1"})
+    one.server.on("PUT", "/up/1", 201)
+    assert one.it.place_blob(one.repository, OTHER) == ""
+    location = one.it.place_blob(one.repository, OTHER, Reference(one.name, "c/d"))
+    one.it.upload_blob(one.repository, location, OTHER, b"other")
+    assert [request.authorization for request in one.server.requests if request.method != "GET"] == ["Bearer usual", "Bearer mount", "Bearer usual"]

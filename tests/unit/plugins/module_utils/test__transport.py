@@ -18,6 +18,7 @@ import typing as t
 
 import pytest
 import requests
+import urllib3
 from ansible_collections.gating.containers.plugins.module_utils._credentials import Access
 from ansible_collections.gating.containers.plugins.module_utils._errors import (
     ContainersError,
@@ -88,6 +89,98 @@ def test_an_answer_that_is_not_asked_for_again(http_server: t.Any, make: t.Any, 
         server.on("GET", f"/{status}", status)
         assert client.get(f"{server.url}/{status}").status_code == status
     assert (client.counter.value, pauses) == (len(statuses), [])
+
+
+# -- bodies that the caller reads ----------------------------------------------------------------------------------------------
+
+
+def test_the_body_of_a_stream_is_not_read(http_server: t.Any, make: t.Any) -> None:
+    server, content = http_server(), bytes(range(256)) * 40
+    server.on("GET", "/", 200, content)
+    response = make().get(server.url, stream=True)
+    with contextlib.closing(response):
+        assert response.raw.read(10) == content[:10]
+        assert response.raw.read() == content[10:]
+
+
+def test_a_body_that_breaks_is_the_callers_matter(http_server: t.Any, make: t.Any, pauses: list[float]) -> None:
+    server = http_server()
+    server.on("GET", "/", 200, BODY, cut="body")
+    client = make()
+    with contextlib.closing(client.get(server.url, stream=True)) as response:
+        assert response.status_code == 200
+        with contextlib.suppress(urllib3.exceptions.HTTPError):
+            # An older urllib3 does not tell.
+            assert len(response.raw.read()) < len(BODY)
+    assert (client.counter.value, pauses) == (1, [])
+
+
+def test_a_stream_does_not_count_as_under_way(http_server: t.Any, make: t.Any) -> None:
+    server = http_server()
+    server.on("GET", "/stream", 200, BODY, times=3)
+    server.on("GET", "/other", 200, BODY)
+    client = make(parallel=1)
+    with contextlib.ExitStack() as opened:
+        streams = [opened.enter_context(contextlib.closing(client.get(f"{server.url}/stream", stream=True))) for dummy in range(3)]
+        assert client.get(f"{server.url}/other").content == BODY
+        assert [stream.raw.read() for stream in streams] == [BODY] * 3
+
+
+def test_a_stream_is_opened_while_all_places_are_taken(http_server: t.Any, make: t.Any) -> None:
+    """An upload that reads from the same registry waits for it."""
+    server, client = http_server(), make(parallel=1)
+    server.on("GET", "/source", 200, BODY)
+    server.on("PUT", "/target", 201)
+
+    class Body:
+        def __len__(self) -> int:
+            return len(BODY)
+
+        def __iter__(self) -> t.Iterator[bytes]:
+            with contextlib.closing(client.get(f"{server.url}/source", stream=True)) as response:
+                yield response.raw.read()
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        put = pool.submit(client.transport.request, "PUT", f"{server.url}/target", what="PUT it", data=Body(), retries=0)
+        assert put.result(timeout=5).status_code == 201
+    assert server.of("PUT", "/target")[0].body == BODY
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_answers_that_pass_are_closed_before_the_next_try(
+    http_server: t.Any, make: t.Any, monkeypatch: pytest.MonkeyPatch, pauses: list[float], status: int
+) -> None:
+    server, client = http_server(), make()
+    server.on("GET", "/", status, BODY, times=2)
+    server.on("GET", "/", 200, BODY)
+    closed: list[t.Any] = []
+    states: list[list[int]] = []
+    once = client.transport._once
+
+    def watched(*args: t.Any) -> t.Any:
+        states.append([response.status_code for response in closed])
+        response = once(*args)
+        close = response.close
+
+        def note() -> None:
+            closed.append(response)
+            close()
+
+        response.close = note
+        return response
+
+    monkeypatch.setattr(client.transport, "_once", watched)
+    with contextlib.closing(client.get(server.url, stream=True)) as response:
+        assert response.raw.read() == BODY
+        assert states == [[], [status], [status, status]]
+        assert response not in closed
+
+
+def test_the_last_answer_of_a_stream_is_left_open(http_server: t.Any, make: t.Any, pauses: list[float]) -> None:
+    server = http_server()
+    server.on("GET", "/", 503, BODY, times=2)
+    with contextlib.closing(make(retries=1).get(server.url, stream=True)) as response:
+        assert (response.status_code, response.content) == (503, BODY)
 
 
 # -- again ---------------------------------------------------------------------------------------------------------------
