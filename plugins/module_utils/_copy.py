@@ -429,6 +429,12 @@ def _missing(image: Reference) -> MissingError:
     return MissingError(f"{image} is not there: check its name, and the login for {image.registry}")
 
 
+def _parse_reference(where: str, text: t.Any) -> Reference:
+    if isinstance(text, str) and text.startswith(("oci:", "oci-archive:")):
+        raise InputError(f"{where}: {text!r} is not supported yet: name an image in a registry")
+    return Reference.parse(text)
+
+
 def parse_copies(items: t.Any) -> list[Copy]:
     """The copies that a user asked for.
 
@@ -441,13 +447,10 @@ def parse_copies(items: t.Any) -> list[Copy]:
         where = f"images[{number}]"
         if not isinstance(item, t.Mapping):
             raise InputError(f"{where} is to be a dictionary of source and destinations, not a {type(item).__name__}")
-        for text in (item.get("source"), *(item.get("destinations") or ())):
-            if str(text).startswith(("oci:", "oci-archive:")):
-                raise InputError(f"{where}: {text!r} is not supported yet: name images in registries")
         for key in item:
             if key not in _KEYS:
                 raise InputError(f"{where} has an unknown key {key!r}: it may have {', '.join(_KEYS)}")
-        source = Reference.parse(item.get("source"))
+        source = _parse_reference(where, item.get("source"))
         if not source.tag and not source.digest:
             source = source.with_tag("latest")
         where = f"{where} ({source})"
@@ -456,7 +459,7 @@ def parse_copies(items: t.Any) -> list[Copy]:
             raise InputError(f"{where}: destinations is to be a list of names that is not empty")
         targets = []
         for text in given:
-            target = Reference.parse(text)
+            target = _parse_reference(where, text)
             if target.digest:
                 raise InputError(f"{where}: the destination {text!r} has a digest: it gets that of the source")
             if not target.tag:
