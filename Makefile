@@ -11,13 +11,13 @@ export LANG := C.UTF-8
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export BUILDAH_ISOLATION := chroot
 
-PACKAGES := docker-registry podman buildah busybox-static apache2-utils openssl shellcheck python3-venv git
+PACKAGES := docker-registry podman buildah skopeo busybox-static apache2-utils openssl shellcheck python3-venv git
 # The collection, where each environment's Ansible finds it.
 LINK = site=$$($(1)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
 	mkdir -p "$$site/ansible_collections/gating" && ln -sfn "$(CURDIR)" "$$site/ansible_collections/gating/containers"
 PATH_OF = PATH=$(CURDIR)/$(V)/$(1)/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
-.PHONY: help demo test lint unit integration clean
+.PHONY: help demo test lint unit integration bench clean
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
@@ -48,6 +48,9 @@ integration: $(V)/system $(V)/newest/done $(V)/$(OLDER)/done $(V)/zuul-registry/
 	GATING_TEST_OLAREG=$$([ ! -x $(V)/go/olareg ] || echo $(CURDIR)/$(V)/go/olareg) \
 	GATING_TEST_BUILD=$(CURDIR)/$(V)/lint/bin/python \
 	$(V)/newest/bin/python -m pytest --quiet tests/integration
+
+bench: $(V)/system $(V)/newest/done $(V)/go/peers ## compare with skopeo, crane and regctl; BENCH='--rounds 1 --size 8' for a short one
+	$(call PATH_OF,newest):$(CURDIR)/$(V)/go $(V)/newest/bin/python tests/bench.py --output docs/benchmarks.md $(BENCH)
 
 clean: ## remove what was installed and made here
 	rm -rf $(V) .ansible .hypothesis tests/output
@@ -94,4 +97,13 @@ $(V)/go/done: | $(V)/system
 	if command -v go > /dev/null; then GOBIN=$(CURDIR)/$(V)/go go install github.com/distribution/distribution/v3/cmd/registry@v3.0.0; \
 		cd $(V)/go && printf 'module olareg\ngo 1.22\nrequire github.com/olareg/olareg v0.1.2\n' > go.mod && \
 		GOFLAGS=-mod=mod go build -o olareg github.com/olareg/olareg/cmd/olareg; fi
+	touch $@
+
+# The tools to compare with that Debian has not.
+$(V)/go/peers: | $(V)/system
+	mkdir -p $(V)/go
+	if command -v go > /dev/null; then \
+		GOBIN=$(CURDIR)/$(V)/go go install github.com/google/go-containerregistry/cmd/crane@v0.20.2; \
+		GOBIN=$(CURDIR)/$(V)/go go install github.com/regclient/regclient/cmd/regctl@v0.8.3; \
+	fi
 	touch $@

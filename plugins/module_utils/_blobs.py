@@ -25,6 +25,9 @@ from ansible_collections.gating.containers.plugins.module_utils._errors import (
 from ansible_collections.gating.containers.plugins.module_utils._manifest import (
     Descriptor,
 )
+from ansible_collections.gating.containers.plugins.module_utils._progress import (
+    Progress,
+)
 from ansible_collections.gating.containers.plugins.module_utils._reference import (
     Reference,
 )
@@ -46,59 +49,82 @@ class _Broken(Exception):
     """Ends an upload whose source has ended before its time."""
 
 
-class _Single:
-    """The body of the only upload: read from the source as the upload goes on."""
+class _Body:
+    """The body of an upload. It can be read once: a registry that redirects a PUT gets an error in place of nothing."""
 
-    def __init__(self, parts: t.Iterator[bytes], size: int) -> None:
-        self._parts = parts
+    def __init__(self, size: int) -> None:
         self._size = size
+        self._read = False
 
     def __len__(self) -> int:
         return self._size
 
     def __iter__(self) -> t.Iterator[bytes]:
-        return self._parts
+        if self._read:
+            raise ContainersError("the registry redirected the upload of a blob: its proxy is to pass uploads on")
+        self._read = True
+        return self._parts()
+
+    def _parts(self) -> t.Iterator[bytes]:
+        raise NotImplementedError
 
 
-class _Feed:
+class _Single(_Body):
+    """The body of the only upload: read from the source as the upload goes on."""
+
+    def __init__(self, parts: t.Iterator[bytes], size: int) -> None:
+        super().__init__(size)
+        self._source = parts
+
+    def _parts(self) -> t.Iterator[bytes]:
+        return self._source
+
+
+class _Feed(_Body):
     """The body of one of several uploads."""
 
     def __init__(self, size: int) -> None:
-        self._size = size
+        super().__init__(size)
         self._queue: queue.Queue[bytes | None] = queue.Queue(_BEHIND)
         self.ended = threading.Event()
         self.lagging = False
 
-    def __len__(self) -> int:
-        return self._size
-
-    def __iter__(self) -> t.Iterator[bytes]:
+    def _parts(self) -> t.Iterator[bytes]:
         left = self._size
         while left:
             part = self._queue.get()
-            if part is None:
+            if part is None or self.lagging:
                 raise _Broken()
             left -= len(part)
             yield part
 
     @property
-    def idle(self) -> bool:
-        """Whether it waits for the source, or has ended."""
-        return self.ended.is_set() or self._queue.empty()
+    def starves(self) -> bool:
+        """Whether it waits for the source."""
+        return not self.ended.is_set() and self._queue.empty()
 
     def put(self, part: bytes | None, others: t.Sequence[_Feed]) -> None:
-        """Hand a part over; ``None`` ends the upload. An upload that holds up all others is ended."""
+        """Hand a part over; ``None`` says that the source has ended before its time. An upload for which others have waited too long is ended."""
         waited = 0.0
-        while not self.ended.is_set():
+        while not self.ended.is_set() and not self.lagging:
             try:
                 self._queue.put(part, timeout=0.1)
                 return
             except queue.Full:
-                waited = waited + 0.1 if others and all(other.idle for other in others) else 0.0
-                if waited >= _PATIENCE or self.lagging:
-                    self.lagging = True
+                waited = waited + 0.1 if any(other.starves for other in others) else 0.0
+                if waited >= _PATIENCE:
+                    self.stop()
+
+    def stop(self) -> None:
+        """End the upload before what it has not taken yet."""
+        self.lagging = True
+        while not self.ended.is_set():
+            try:
+                self._queue.put_nowait(None)
+                return
+            except queue.Full:
+                with contextlib.suppress(queue.Empty):
                     self._queue.get_nowait()
-                    part = None
 
 
 #: Uploads a body to one repository; raises ``ContainersError``.
@@ -117,16 +143,18 @@ def relay(source: t.Callable[[], t.Iterator[bytes]], size: int, uploads: t.Seque
     feeds = [_Feed(size) for dummy in uploads]
     broken: list[ContainersError] = []
     outcomes: list[ContainersError | None] = [None] * len(uploads)
+    bugs: list[BaseException] = []
 
     def run(number: int) -> None:
         try:
             outcomes[number] = _attempt(uploads[number], feeds[number], broken)
+        except BaseException as exc:
+            bugs.append(exc)
         finally:
             feeds[number].ended.set()
 
-    threads = [threading.Thread(target=run, args=(number,), daemon=True) for number in range(len(uploads))]
-    for thread in threads:
-        thread.start()
+    for number in range(len(uploads)):
+        threading.Thread(target=run, args=(number,), daemon=True).start()
     try:
         for part in source():
             for feed in feeds:
@@ -137,17 +165,31 @@ def relay(source: t.Callable[[], t.Iterator[bytes]], size: int, uploads: t.Seque
         broken.append(exc)
         for feed in feeds:
             feed.put(None, ())
-    # An upload that has all parts may still wait for its answer. It is left to itself when all others have theirs.
-    waited = 0.0
-    while not all(feed.ended.is_set() for feed in feeds):
+    except BaseException:
+        for feed in feeds:
+            feed.stop()
+        raise
+    _wait_for(feeds)
+    if bugs:
+        raise bugs[0]
+    return [LaggingError("it was too slow for the others") if feed.lagging else outcome for feed, outcome in zip(feeds, outcomes)]
+
+
+def _wait_for(feeds: t.Sequence[_Feed]) -> None:
+    """Wait for the answers. An upload that waits for its own long after the last of the others is left to itself."""
+    waited, before = 0.0, len(feeds)
+    while True:
         waiting = [feed for feed in feeds if not feed.ended.is_set()]
+        if len(waiting) < before:
+            waited, before = 0.0, len(waiting)
+        if not waiting:
+            return
         if waited >= _PATIENCE and len(waiting) < len(feeds):
             for feed in waiting:
                 feed.lagging = True
-            break
+            return
         waiting[0].ended.wait(0.1)
         waited += 0.1
-    return [LaggingError("it was too slow for the others") if feed.lagging else outcome for feed, outcome in zip(feeds, outcomes)]
 
 
 def _attempt(upload: Upload, body: t.Any, broken: t.Sequence[ContainersError] | None) -> ContainersError | None:
@@ -171,11 +213,13 @@ class Blobs:
     """The blobs of one run: none is sent to a registry twice, what is there is not sent at all.
 
     :param client: of all registries.
-    :param streams: how many large blobs may be under way at once.
+    :param streams: how many blobs may be under way at once.
+    :param progress: is told of what is read.
     """
 
-    def __init__(self, client: Client, streams: int) -> None:
+    def __init__(self, client: Client, streams: int, progress: Progress | None = None) -> None:
         self._client = client
+        self._progress = progress or Progress(0)
         self._streams = threading.BoundedSemaphore(streams)
         self._lock = threading.Lock()
         self._known: dict[tuple[str, str], _Known] = {}
@@ -213,14 +257,13 @@ class Blobs:
                     return None
                 held.callback(one.lock.release)
             outcomes: dict[Reference, Stored | ContainersError] = {}
-            first: list[Reference] = []
-            later: list[Reference] = []
-            for repository, one in known.items():
-                # Of several repositories of one registry the first gets it, the others mount it from there.
-                busy = any(other.registry == repository.registry for other in first)
-                (later if busy and not one.repositories else first).append(repository)
-            for group in (first, later):
+            # Of several repositories of one registry the first gets it, and the others mount it from there. Where a registry mounts
+            # nothing they get it one after the other: a relay has one upload for each registry, so that none waits for another.
+            left = list(known)
+            while left:
+                group = list({repository.registry: repository for repository in reversed(left)}.values())
                 self._store(source, blob, {repository: known[repository] for repository in group}, outcomes, patient)
+                left = [repository for repository in left if repository not in group]
             return outcomes
 
     def _store(
@@ -251,10 +294,12 @@ class Blobs:
         near = known.repositories[0] if known.repositories else source if source.registry == repository.registry else None
         if near is not None:
             location = registry.place_blob(repository, blob.digest, near)
-            # zuul-registry mounts nothing, but has one store for all repositories.
-            if location and not self._mounts.get(repository.registry) and registry.has_blob(repository, blob.digest):
-                return Stored("there")
-            return location or Stored("mounted")
+            if not location:
+                return Stored("mounted")
+            # It may be there without; zuul-registry mounts nothing, but has one store for all repositories.
+            if self._mounts.get(repository.registry):
+                return registry.place_blob(repository, blob.digest) or Stored("there")
+            return Stored("there") if registry.has_blob(repository, blob.digest) else location
         if self._mounts.get(repository.registry):
             return registry.place_blob(repository, blob.digest) or Stored("there")
         if not registry.has_blob(repository, blob.digest):
@@ -277,8 +322,9 @@ class Blobs:
         while True:
             targets = list(places)
             uploads = [self._upload(target, places[target], blob.digest) for target in targets]
+            self._progress.expect(blob.size)
             with self._streams:
-                found = relay(lambda: self._client.registry(source).read_blob(source, blob.digest, blob.size), blob.size, uploads)
+                found = relay(lambda: self._progress.count(self._client.registry(source).read_blob(source, blob.digest, blob.size)), blob.size, uploads)
             places = {}
             for target, error in zip(targets, found):
                 errors[target] = error

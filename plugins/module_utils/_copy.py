@@ -42,6 +42,10 @@ from ansible_collections.gating.containers.plugins.module_utils._manifest import
     Manifest,
     digest_of,
 )
+from ansible_collections.gating.containers.plugins.module_utils._progress import (
+    Progress,
+    size_of,
+)
 from ansible_collections.gating.containers.plugins.module_utils._reference import (
     Reference,
 )
@@ -113,6 +117,14 @@ class Copied:
         """Whether anything names another image now."""
         return bool(self.referrers) or any(outcome.error is None and outcome.digest != outcome.previous for outcome in self.outcomes)
 
+    @property
+    def line(self) -> str:
+        """What a person is told of it."""
+        failed = [outcome for outcome in self.outcomes if outcome.error]
+        state = f"failed, {failed[0].error}" if failed else "copied" if self.changed else "unchanged"
+        sent = f", {size_of(self.size)} sent" if self.size else ""
+        return f"{self.copy.source} to {', '.join(str(target) for target in self.copy.targets)}: {state}{sent}"
+
     def to_dict(self) -> dict[str, t.Any]:
         """The form in which a module returns it."""
         return {
@@ -130,13 +142,15 @@ class Copier:
     """Copies images; all of one run share what is known of the registries.
 
     :param parallel: simultaneous requests to one registry, and blobs under way.
+    :param images: how many there will be, for what is told while they are copied.
     """
 
-    def __init__(self, client: Client, parallel: int, check_mode: bool = False) -> None:
+    def __init__(self, client: Client, parallel: int, check_mode: bool = False, images: int = 0) -> None:
         self._client = client
         self._parallel = parallel
         self._check_mode = check_mode
-        self._blobs = Blobs(client, parallel)
+        self._progress = Progress(images)
+        self._blobs = Blobs(client, parallel, self._progress)
         self._referrers = Referrers(client)
 
     def copy_all(self, copies: t.Sequence[Copy]) -> list[Copied]:
@@ -145,8 +159,14 @@ class Copier:
             for target in copy.targets:
                 near = [copy.source] if copy.source.registry == target.registry else []
                 self._client.registry(target).grant(target, ("pull",) if self._check_mode else ("pull", "push"), near)
-        with concurrent.futures.ThreadPoolExecutor(2 * self._parallel) as pool:
-            return list(pool.map(self.copy, copies))
+
+        def copy_one(copy: Copy) -> Copied:
+            done = self.copy(copy)
+            self._progress.finish(done.line)
+            return done
+
+        with self._progress, concurrent.futures.ThreadPoolExecutor(2 * self._parallel) as pool:
+            return list(pool.map(copy_one, copies))
 
     def copy(self, copy: Copy) -> Copied:
         """Copy one image."""
@@ -155,7 +175,9 @@ class Copier:
             self._copy(copy, done)
         except ContainersError as exc:
             for outcome in done.outcomes:
-                outcome.error = outcome.error or exc
+                # What is right already is not wrong because of others.
+                if outcome.digest is None or outcome.digest != outcome.previous:
+                    outcome.error = outcome.error or exc
         return done
 
     def _copy(self, copy: Copy, done: Copied) -> None:
@@ -252,7 +274,7 @@ class Copier:
             for manifest in read:
                 # An index says which media type its child has; a registry may not.
                 manifests.append(dataclasses.replace(manifest, media_type=children[manifest.digest].media_type or manifest.media_type))
-                level += manifest.children
+                level += manifests[-1].children
         return manifests, there
 
     def _store(
@@ -261,6 +283,8 @@ class Copier:
         """Let repositories have all blobs, and return those that do not have them with their first errors."""
         wanted: dict[str, tuple[Descriptor, list[Reference]]] = {}
         for manifest in manifests:
+            if any(blob.size < 0 for blob in manifest.blobs):
+                raise ContainersError(f"{source}: a blob of its manifest {manifest.digest} has no size: the image is damaged")
             lacking = [repository for repository in repositories if manifest.digest not in there.get(repository, ())]
             for blob in manifest.blobs:
                 have = wanted.setdefault(blob.digest, (blob, []))[1]
@@ -412,12 +436,13 @@ def _filtered(root: Manifest, copy: Copy) -> Manifest:
         raise ContainersError(f"{copy.source} has no image for {', '.join(missing)}: it has {', '.join(names) or 'none'}")
     if len(kept) == len(root.children):
         return root
-    content = json.dumps({**root.json, "manifests": kept}, separators=(",", ":"), ensure_ascii=False).encode()
+    content = json.dumps({**root.json, "manifests": kept}, separators=(",", ":")).encode()
     return Manifest(root.media_type, content, digest_of(content))
 
 
 def _items(root: Manifest) -> list[dict[str, t.Any]]:
-    return [item for item in root.json.get("manifests") or [] if isinstance(item, dict)]
+    items = root.json.get("manifests")
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
 def _covers(wanted: str, platform: str) -> bool:
@@ -478,15 +503,6 @@ def parse_copies(items: t.Any) -> list[Copy]:
     return copies
 
 
-def size_of(number: float) -> str:
-    """A number of bytes as a person reads it."""
-    for unit in ("B", "KiB", "MiB"):
-        if number < 1024:
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1024
-    return f"{number:.1f} GiB"
-
-
 def check_targets(copies: t.Sequence[Copy]) -> None:
     """Refuse a name to which two images are to be copied.
 
@@ -505,7 +521,7 @@ def copy_all(client: Client, copies: t.Sequence[Copy], parallel: int, check_mode
 
     :raises ContainersError: a destination failed. ``result`` says what became of all.
     """
-    results = Copier(client, parallel, check_mode).copy_all(copies)
+    results = Copier(client, parallel, check_mode, len(copies)).copy_all(copies)
     outcomes = [(result, outcome) for result in results for outcome in result.outcomes]
     failed = [(result, outcome) for result, outcome in outcomes if outcome.error]
     moving = [outcome for dummy, outcome in outcomes if not outcome.error and outcome.digest != outcome.previous]

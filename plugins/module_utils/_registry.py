@@ -333,7 +333,9 @@ class Registry:
         """
         what = f"GET blob {digest} of {repository.name}"
         _check_digest(digest, what)
-        found = hashlib.new(digest.split(":", 1)[0])
+        algorithm = digest.split(":", 1)[0]
+        digest_of(b"", algorithm)
+        found = hashlib.new(algorithm)
         done, held = 0, b""
         policy = self._transport.policy()
         while True:
@@ -357,7 +359,7 @@ class Registry:
             except MaxRetryError:
                 raise RegistryError(f"{what}: the connection broke after {done} of {size} bytes, again and again: check the registry and the network") from None
             policy.sleep()
-        if f"{digest.split(':', 1)[0]}:{found.hexdigest()}" != digest:
+        if f"{algorithm}:{found.hexdigest()}" != digest:
             raise DamagedError(f"{what}: its content is damaged or was changed on the way")
         yield held
 
@@ -451,7 +453,7 @@ class Registry:
         tries = 3 if authorization is None else 2
         # A body that can be read only once cannot be sent again.
         once = data is not None and not isinstance(data, bytes) and not callable(data)
-        options = {"what": what, "headers": headers, "data": data, "retries": retries, "stream": stream}
+        options = {"what": what, "headers": headers, "data": data, "retries": retries, "stream": stream, "slot": not once}
         while True:
             response = self._transport.request(method, target, authorization=authorization, **options)
             tries -= 1

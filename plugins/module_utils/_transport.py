@@ -185,14 +185,16 @@ class Transport:
         data: t.Any = None,
         retries: int | None = None,
         stream: bool = False,
+        slot: bool = True,
     ) -> t.Any:
         """Make a request, again after failures that may pass, and return the answer with its body read.
 
         :param what: names the request in errors: "GET manifest of quay.io/example/image:latest".
         :param data: the body; or a function that opens one to be streamed, called anew for every try.
         :param authorization: value of the Authorization header; it goes to no other origin by a redirect.
-        :param stream: leave the body unread, for the caller to read and to close. It does not count as a request under way: what
-            waits for its body may be an upload to the same registry.
+        :param stream: leave the body unread, for the caller to read and to close.
+        :param slot: whether it counts as a request under way, unless it is streamed. What flows from one into another must not: each would wait for
+            the other.
         :returns: a ``requests.Response`` of any status; one that may pass only when all retries are used up.
         :raises RegistryError: no answer came.
         """
@@ -200,7 +202,7 @@ class Transport:
         while True:
             response = failure = None
             try:
-                with contextlib.nullcontext() if stream else self._slots:
+                with self._slots if slot and not stream else contextlib.nullcontext():
                     response = self._once(method, url, authorization, headers, params, data, stream)
                 if not is_passing(response.status_code):
                     return response

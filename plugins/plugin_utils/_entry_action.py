@@ -9,6 +9,8 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
+import logging
 import os
 import typing as t
 
@@ -19,6 +21,11 @@ from ansible_collections.gating.containers.plugins.module_utils._entry import (
     Entry,
     execute,
 )
+from ansible_collections.gating.containers.plugins.module_utils._progress import (
+    reporting,
+)
+
+_ZUUL_LOGGER = "zuul.executor.ansible.stream"
 
 
 class EntryAction(ActionBase):  # type: ignore[misc]
@@ -41,9 +48,19 @@ class EntryAction(ActionBase):  # type: ignore[misc]
                     self._connection.set_option("pipelining", True)
             return t.cast("dict[str, t.Any]", self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val))
         dummy, params = self.validate_argument_spec(argument_spec=dict(self.entry.arguments))
-        with self._environment():
+        host = (task_vars or {}).get("inventory_hostname", "localhost")
+        with self._environment(), reporting(lambda line: self._show(f"{host} | {line}")):
             result.update(execute(self.entry, params, self._task.check_mode))
         return t.cast("dict[str, t.Any]", result)
+
+    def _show(self, line: str) -> None:
+        """Show a line while the task runs."""
+        # What Display shows goes to Zuul's own log, not to the job's. That one is written by a logger of Zuul's callback, in lines of this form.
+        if "ZUUL_JOB_LOG_CONFIG" in os.environ and logging.getLogger(_ZUUL_LOGGER).handlers:
+            logging.getLogger(_ZUUL_LOGGER).debug("%s | %s", datetime.datetime.now(), line)
+        else:
+            # Ansible does not flush its standard output: into a pipe it would come in the end.
+            self._display.display(line, stderr=True)
 
     @contextlib.contextmanager
     def _environment(self) -> t.Iterator[None]:

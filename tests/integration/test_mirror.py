@@ -6,14 +6,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import time
 import typing as t
 
+import pytest
 from artifacts import check, push, refer, referrers
 from proxy import Answer, Proxy
 from registries import Server
 
-from playbooks import Ansible
+from playbooks import ROOT, Ansible, play_of
 
 
 def test_the_role(ansible: Ansible, registry: Server, other: Server, proxy_to: t.Callable[..., Proxy]) -> None:
@@ -86,3 +89,47 @@ def test_when_no_pulls_are_left_none_is_tried(newest: Ansible, registry: Server,
     assert f"{proxy.name} permits no further pull for now (its limit is for 6 hours): try later, or give a login that may pull more" in text
     # Those that were under way at the same time cannot know of each other.
     assert left[0] >= -8
+
+
+@pytest.mark.parametrize("zuul", [False, True], ids=["terminal", "zuul"])
+def test_progress_is_told_while_it_runs(ansible: Ansible, registry: Server, other: Server, proxy_to: t.Callable[..., Proxy], zuul: bool) -> None:
+    begun = time.monotonic()
+
+    def slow(method: str, path: str, body: bytes) -> Answer | None:
+        if method == "PUT" and "/blobs/" in path:
+            time.sleep(0.5)
+        return None
+
+    proxy = proxy_to(other, slow)
+    for number in range(12):
+        push(registry.api, f"app{number}", "latest", layers=3, size=50_000)
+    log = ansible.directory / "job-output.txt"
+    if zuul:
+        log.touch()
+        ansible.environment.update(ZUUL_JOB_LOG_CONFIG=str(log), ANSIBLE_CALLBACK_PLUGINS=str(ROOT / "tests/lib/zuul"), ANSIBLE_CALLBACKS_ENABLED="zuul_log")
+    given = {
+        "container_registry_credentials": {**registry.credentials(), **other.credentials(proxy.name)},
+        "mirror_container_images_images": [
+            {"src_repository": f"{registry.name}/app{number}", "dest_repository": f"{proxy.name}/app{number}"} for number in range(12)
+        ],
+    }
+    process = ansible.start(playbook=play_of("mirror_container_images"), variables=given)
+    lines: list[tuple[float, str]] = []
+    assert process.stdout
+    if zuul:
+        process.communicate(timeout=120)
+        lines = [(0, line) for line in log.read_text().splitlines()]
+        assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ \| localhost \| ", line) for dummy, line in lines)
+    else:
+        while part := os.read(process.stdout.fileno(), 65536):
+            lines += [(time.monotonic() - begun, line) for line in part.decode().splitlines()]
+        process.wait(60)
+    assert process.returncode == 0, lines
+    told = [(moment, line) for moment, line in lines if re.search(r"localhost \| \d+ of 12 images, .* of .*, .*/s", line)]
+    done = [line for dummy, line in lines if re.search(r"localhost \| .*/app\d+:latest to .*: copied, .* sent", line)]
+    assert len(done) == 12
+    assert told
+    if not zuul:
+        recap = next(moment for moment, line in lines if "PLAY RECAP" in line)
+        assert recap - told[0][0] > 0.5, "it was told only in the end"
+        assert all(second[0] - first[0] > 1.5 for first, second in zip(told, told[1:]))
