@@ -22,7 +22,7 @@ PATH_OF = PATH=$(CURDIR)/$(V)/$(1)/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:
 help: ## show this
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
 
-demo: $(V)/system $(V)/newest/done ## build, upload and promote real images on registries of its own
+demo: $(V)/system $(V)/newest/done ## build, upload, promote and mirror real images on registries of its own
 	@$(call PATH_OF,newest) ANSIBLE_CALLBACK_RESULT_FORMAT=yaml ANSIBLE_LOCALHOST_WARNING=false \
 		ANSIBLE_INVENTORY_UNPARSED_WARNING=false ansible-playbook gating.containers.demo
 

@@ -427,7 +427,7 @@ class Tool:
 
     def version(self) -> str:
         """What it says of its version."""
-        done = subprocess.run([self.program, *self.version_arguments], capture_output=True, text=True)
+        done = subprocess.run([self.program, *self.version_arguments], capture_output=True, text=True, check=False)
         return done.stdout.strip().splitlines()[0].removeprefix(f"{self.program} ") if done.stdout.strip() else "unknown"
 
     def commands(self, steps: t.Sequence[Step], home: pathlib.Path) -> list[list[str]]:
@@ -579,7 +579,7 @@ class Runner:
         self._number = 0
         # Users have their bytecode compiled, and this tree must stay as it is.
         self._bytecode = directory / "bytecode"
-        self._namespace = os.geteuid() == 0 and subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
+        self._namespace = os.geteuid() == 0 and subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode == 0
 
     def run(self, tool: Tool, steps: t.Sequence[Step], jobs: int) -> Measured:
         """Run a tool, look at what it did, and tell what it took.
@@ -816,9 +816,9 @@ def machine(tools: t.Sequence[Tool], absent: t.Sequence[str], directory: pathlib
     processors = re.findall(r"^model name\s*: (.*)$", pathlib.Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     memory = int(re.findall(r"MemTotal:\s*(\d+)", pathlib.Path("/proc/meminfo").read_text())[0]) / 1024 / 1024
     system = platform.freedesktop_os_release().get("PRETTY_NAME", "")
-    registry = subprocess.run(["docker-registry", "--version"], capture_output=True, text=True).stdout.split()
-    kind = subprocess.run(["stat", "--file-system", "--format", "%T", str(directory)], capture_output=True, text=True).stdout.strip()
-    ansible = subprocess.run(["ansible-playbook", "--version"], capture_output=True, text=True).stdout
+    registry = subprocess.run(["docker-registry", "--version"], capture_output=True, text=True, check=False).stdout.split()
+    kind = subprocess.run(["stat", "--file-system", "--format", "%T", str(directory)], capture_output=True, text=True, check=False).stdout.strip()
+    ansible = subprocess.run(["ansible-playbook", "--version"], capture_output=True, text=True, check=False).stdout
     core = re.search(r"\[core ([^]]+)\]", ansible)
     python = re.search(r"python version = (\S+)", ansible)
     lines = [

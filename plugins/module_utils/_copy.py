@@ -345,9 +345,11 @@ class Copier:
 
         def put(repository: Reference) -> None:
             registry = self._client.registry(repository)
-            for manifest in reversed(manifests[1:]):
-                if manifest.digest not in there.get(repository, ()):
-                    registry.put_manifest(repository.with_digest(manifest.digest), manifest)
+            lacking = [manifest for manifest in reversed(manifests[1:]) if manifest.digest not in there.get(repository, ())]
+            images = [manifest for manifest in lacking if not manifest.is_index]
+            self._client.map(lambda manifest: registry.put_manifest(repository.with_digest(manifest.digest), manifest), images)
+            for index in [manifest for manifest in lacking if manifest.is_index]:
+                registry.put_manifest(repository.with_digest(index.digest), index)
 
         for repository, error in zip(repositories, self._client.try_map(put, repositories)):
             for outcome in repositories[repository]:
