@@ -57,12 +57,12 @@ Written by `make bench`, see `tests/bench.py`. Every number is the median of {ro
 
 - Requests are counted in the access logs of the registries. Debian's docker-registry is used, without a login and without TLS, so there are no tokens.
 - 20 ms latency is added to each request by a proxy in front of each registry, not to each connection or packet.
-- CPU is user and system time of the tool's processes; the registries' is not in it. Memory is that of the tool's largest process,
-  also where four of them run at once.
+- CPU is user and system time of the tool's processes, and in the column beside it that of the registries. Memory is that of the tool's largest
+  process, also where four of them run at once.
 - {ours} copies all images by one task of one playbook. The row "without Ansible's start" has the median of an empty playbook, run in the same rounds,
   taken off; it is what an image adds to a playbook that runs anyway.
-- The other tools are run once for each image and destination, as their users do, one after the other and four at once. The faster of both ways in the
-  first round is what is reported. Their caches are empty at the start of a run, as on a fresh node.
+- The other tools are run once for each image and destination, as their users do, one after the other and four at once. The slower of both ways is
+  run in the first round only. Their caches are empty at the start of a run, as on a fresh node.
 - Layers are random data. After each run it was checked that each destination has the right digests and all blobs.
 - The last two columns are the time in relation to both rows of ours: above 1 is slower than ours.
 """
@@ -240,6 +240,11 @@ class Server:
             time.sleep(0.05)
             before, now = now, len(LOGGED.findall((self.directory / "log").read_bytes()))
         return now
+
+    def cpu(self) -> float:
+        """Seconds of CPU that it has used so far."""
+        numbers = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
 
     def close(self) -> None:
         """Stop it, and remove what it stored."""
@@ -554,17 +559,19 @@ class Measured:
     :param wall: seconds.
     :param cpu: seconds.
     :param memory: MiB, of the largest process.
+    :param registries: seconds of CPU.
     """
 
     requests: float
     wall: float
     cpu: float
     memory: float
+    registries: float = 0
 
     @staticmethod
     def median(runs: t.Sequence[Measured]) -> Measured:
         """The median of each number."""
-        return Measured(*(statistics.median(dataclasses.astuple(run)[number] for run in runs) for number in range(4)))
+        return Measured(*(statistics.median(dataclasses.astuple(run)[number] for run in runs) for number in range(5)))
 
 
 class FailedError(Exception):
@@ -761,13 +768,15 @@ class Bench:
             steps = [self._step(image, server, latency, case.retag) for image in images for server in servers]
             counted = list(dict.fromkeys([self._source, *servers]))
             before = sum(server.requests() for server in counted)
+            busy = sum(server.cpu() for server in counted)
             done = self._runner.run(tool, steps, jobs)
+            busy = sum(server.cpu() for server in counted) - busy
             after = sum(server.requests() for server in counted)
             for step in [] if isinstance(tool, Empty) else steps:
                 wrong = missing(step.server, step.target.partition("/")[2], step.tag, step.image, not case.retag)
                 if wrong:
                     raise FailedError(f"{tool.name} was done, but {wrong}")
-            return dataclasses.replace(done, requests=after - before)
+            return dataclasses.replace(done, requests=after - before, registries=busy)
 
 
 def say(text: str) -> None:
@@ -780,7 +789,9 @@ def say(text: str) -> None:
 
 def table(results: t.Mapping[float, t.Sequence[Row]]) -> str:
     """What was measured in a case, in Markdown."""
-    lines: list[tuple[str, ...]] = [("Latency", "Tool", "Requests", "Seconds", "CPU seconds", "Memory, MiB", "Ours = 1", "Without start = 1")]
+    lines: list[tuple[str, ...]] = [
+        ("Latency", "Tool", "Requests", "Seconds", "CPU seconds", "Registries' CPU", "Memory, MiB", "Ours = 1", "Without start = 1")
+    ]
     for latency, rows in results.items():
         medians = {row.tool.name: best[1] for row in rows if (best := row.best())}
         ours, start = medians.get(OURS), medians.get(Empty.name)
@@ -790,10 +801,12 @@ def table(results: t.Mapping[float, t.Sequence[Row]]) -> str:
             if isinstance(row.tool, Empty):
                 continue
             if row.error or not best:
-                lines.append((f"{1000 * latency:g} ms", row.tool.name, "failed", "", "", "", "", ""))
+                lines.append((f"{1000 * latency:g} ms", row.tool.name, "failed", *[""] * 6))
                 continue
-            label = row.tool.name + (f", {best[0]} at once" if best[0] > 1 else "")
-            lines.append((f"{1000 * latency:g} ms", label, *numbers(best[1], ours, net)))
+            for jobs, runs in sorted(row.runs.items(), key=lambda item: item[0] != best[0]):
+                label = row.tool.name + (f", {jobs} at once" if jobs > 1 else ", one by one" if len(row.runs) > 1 else "")
+                label += ", 1 round" if len(runs) < len(row.runs[best[0]]) else ""
+                lines.append((f"{1000 * latency:g} ms", label, *numbers(Measured.median(runs), ours, net)))
             if row.tool.name == OURS and net:
                 lines.append((f"{1000 * latency:g} ms", NET, *numbers(net, ours, net)))
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
@@ -808,7 +821,7 @@ def table(results: t.Mapping[float, t.Sequence[Row]]) -> str:
 def numbers(one: Measured, ours: Measured | None, net: Measured | None) -> tuple[str, ...]:
     """The cells of a row."""
     ratios = [f"{one.wall / other.wall:.2f}" if other and other.wall > 0 else "" for other in (ours, net)]
-    return (f"{one.requests:g}", f"{one.wall:.2f}", f"{one.cpu:.2f}", f"{one.memory:.0f}", *ratios)
+    return (f"{one.requests:g}", f"{one.wall:.2f}", f"{one.cpu:.2f}", f"{one.registries:.2f}", f"{one.memory:.0f}", *ratios)
 
 
 def machine(tools: t.Sequence[Tool], absent: t.Sequence[str], directory: pathlib.Path) -> str:

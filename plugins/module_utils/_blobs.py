@@ -253,9 +253,15 @@ class Blobs:
         with contextlib.ExitStack() as held:
             # Two repositories of one registry have one lock; all take theirs in the same order.
             for one in dict.fromkeys(known.values()):
+                # Who mounts it from where it is need not be alone.
+                if one.repositories:
+                    continue
                 if not one.lock.acquire(blocking=wait):
                     return None
-                held.callback(one.lock.release)
+                if one.repositories:
+                    one.lock.release()
+                else:
+                    held.callback(one.lock.release)
             outcomes: dict[Reference, Stored | ContainersError] = {}
             # Of several repositories of one registry the first gets it, and the others mount it from there. Where a registry mounts
             # nothing they get it one after the other: a relay has one upload for each registry, so that none waits for another.
@@ -278,17 +284,16 @@ class Blobs:
             else:
                 outcomes[repository] = place
         if wanted:
-            for repository, error in self._send(source, blob, wanted, patient).items():
-                outcomes[repository] = error or Stored("sent", blob.size)
-                if error is None:
-                    self._learn(repository, blob.digest)
+            sent = self._send(source, blob, wanted, patient)
+            outcomes.update({repository: error or Stored("sent", blob.size) for repository, error in sent.items()})
+            self._client.map(lambda repository: self._learn(repository, blob.digest), [repository for repository, error in sent.items() if error is None])
         for repository in repositories:
             if not isinstance(outcomes[repository], ContainersError):
                 known[repository].repositories.append(repository)
 
     def _place(self, source: Reference, blob: Descriptor, repository: Reference, known: _Known) -> Stored | str:
         """What made the blob be there, or where to upload it to; empty if that is to be asked for."""
-        registry = self._client.registry(repository)
+        registry = self._client.store(repository)
         if repository in known.repositories:
             return Stored("there")
         near = known.repositories[0] if known.repositories else source if source.registry == repository.registry else None
@@ -311,7 +316,7 @@ class Blobs:
         """Find out whether a registry tells that a blob is there when it is asked to mount it; then no HEAD is needed to know."""
         if repository.registry not in self._mounts:
             try:
-                self._mounts[repository.registry] = not self._client.registry(repository).place_blob(repository, digest)
+                self._mounts[repository.registry] = not self._client.store(repository).place_blob(repository, digest)
             except ContainersError:
                 self._mounts[repository.registry] = False
 
@@ -324,7 +329,7 @@ class Blobs:
             uploads = [self._upload(target, places[target], blob.digest) for target in targets]
             self._progress.expect(blob.size)
             with self._streams:
-                found = relay(lambda: self._progress.count(self._client.registry(source).read_blob(source, blob.digest, blob.size)), blob.size, uploads)
+                found = relay(lambda: self._progress.count(self._client.store(source).read_blob(source, blob.digest, blob.size)), blob.size, uploads)
             places = {}
             for target, error in zip(targets, found):
                 errors[target] = error
@@ -340,7 +345,7 @@ class Blobs:
 
     def _upload(self, target: Reference, location: str, digest: str) -> Upload:
         def upload(body: t.Any) -> None:
-            self._client.registry(target).upload_blob(target, location, digest, body)
+            self._client.store(target).upload_blob(target, location, digest, body)
 
         return upload
 
@@ -359,7 +364,7 @@ class Stored:
 
 @dataclasses.dataclass(eq=False)
 class _Known:
-    """Where in one registry a blob is, as far as this run knows. The lock is held by who stores it."""
+    """Where in one registry a blob is, as far as this run knows. The lock is held by who stores it where it is nowhere yet."""
 
     lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
     repositories: list[Reference] = dataclasses.field(default_factory=list)

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
 import threading
 import typing as t
@@ -17,6 +18,9 @@ from ansible_collections.gating.containers.plugins.module_utils._credentials imp
 )
 from ansible_collections.gating.containers.plugins.module_utils._errors import (
     ContainersError,
+)
+from ansible_collections.gating.containers.plugins.module_utils._layout import (
+    Layout,
 )
 from ansible_collections.gating.containers.plugins.module_utils._reference import (
     Reference,
@@ -63,13 +67,18 @@ class Client:
         self._lock = threading.Lock()
         self._registries: dict[str, Registry] = {}
         self._transports: list[Transport] = []
+        self._layouts: dict[str, Layout] = {}
+        self._pool = concurrent.futures.ThreadPoolExecutor(8 * parallel)
 
     def __enter__(self) -> Client:
         return self
 
     def __exit__(self, *dummy: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
         for transport in self._transports:
             transport.close()
+        for layout in self._layouts.values():
+            layout.close()
 
     @property
     def requests(self) -> int:
@@ -79,6 +88,25 @@ class Client:
     def policy(self) -> RetryPolicy:
         """A fresh policy for work that is to be tried again."""
         return RetryPolicy(total=self._options["retries"], backoff_factor=0.25)
+
+    @property
+    def parallel(self) -> int:
+        """How many requests may be under way at one registry."""
+        return t.cast(int, self._options["parallel"])
+
+    def store(self, image: Reference) -> Registry | Layout:
+        """The registry of an image, or the layout in which it is."""
+        if not image.is_layout:
+            return self.registry(image)
+        with self._lock:
+            return self._layouts.setdefault(image.registry, Layout(image.registry))
+
+    def finish(self, layout: str) -> None:
+        """Complete a layout, if it is an archive that was written to.
+
+        :raises ContainersError: it cannot be.
+        """
+        self._layouts[layout].finish()
 
     def registry(self, image: Reference) -> Registry:
         """The registry of an image."""
@@ -104,18 +132,29 @@ class Client:
                 raise result
         return t.cast("list[_Result]", results)
 
-    def try_map(self, function: t.Callable[[_Item], _Result], items: t.Iterable[_Item]) -> list[_Result | ContainersError]:
-        """As ``map``, with the error in place of the result of an item that failed."""
+    def try_map(self, function: t.Callable[[_Item], _Result], items: t.Iterable[_Item], limit: int = 0) -> list[_Result | ContainersError]:
+        """As ``map``, with the error in place of the result of an item that failed.
 
-        def attempt(item: _Item) -> _Result | ContainersError:
-            try:
-                return function(item)
-            except ContainersError as exc:
-                return exc
-
+        :param limit: how many at a time; if not given, more than one registry has slots for.
+        """
         work = list(items)
-        if len(work) < 2:
-            return [attempt(item) for item in work]
-        # The registries' own limits hold back requests; more threads than this would only wait.
-        with concurrent.futures.ThreadPoolExecutor(min(len(work), 4 * self._options["parallel"])) as pool:
-            return list(pool.map(attempt, work))
+        results: list[t.Any] = [None] * len(work)
+        numbers = iter(range(len(work)))
+
+        def run() -> None:
+            for number in numbers:
+                try:
+                    results[number] = function(work[number])
+                except ContainersError as exc:
+                    results[number] = exc
+
+        # Whoever has work does it, and idle threads help: so work within work needs no threads of its own, and none waits for others to be free.
+        helpers = [self._pool.submit(run) for dummy in range(min(len(work), limit or 4 * self.parallel) - 1)]
+        try:
+            run()
+        finally:
+            collections.deque(numbers, maxlen=0)
+            for helper in helpers:
+                if not helper.cancel():
+                    helper.result()
+        return results

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import collections
-import concurrent.futures
 import contextlib
 import dataclasses
 import json
@@ -36,6 +35,7 @@ from ansible_collections.gating.containers.plugins.module_utils._errors import (
     ContainersError,
     InputError,
     MissingError,
+    check_keys,
 )
 from ansible_collections.gating.containers.plugins.module_utils._manifest import (
     Descriptor,
@@ -141,16 +141,14 @@ class Copied:
 class Copier:
     """Copies images; all of one run share what is known of the registries.
 
-    :param parallel: simultaneous requests to one registry, and blobs under way.
     :param images: how many there will be, for what is told while they are copied.
     """
 
-    def __init__(self, client: Client, parallel: int, check_mode: bool = False, images: int = 0) -> None:
+    def __init__(self, client: Client, check_mode: bool = False, images: int = 0) -> None:
         self._client = client
-        self._parallel = parallel
         self._check_mode = check_mode
         self._progress = Progress(images)
-        self._blobs = Blobs(client, parallel, self._progress)
+        self._blobs = Blobs(client, client.parallel, self._progress)
         self._referrers = Referrers(client)
 
     def copy_all(self, copies: t.Sequence[Copy]) -> list[Copied]:
@@ -158,15 +156,25 @@ class Copier:
         for copy in copies:
             for target in copy.targets:
                 near = [copy.source] if copy.source.registry == target.registry else []
-                self._client.registry(target).grant(target, ("pull",) if self._check_mode else ("pull", "push"), near)
+                self._client.store(target).grant(target, ("pull",) if self._check_mode else ("pull", "push"), near)
+
+        # All at the same time. What cannot be reached is an error of the image that needs it.
+        stores = dict.fromkeys(self._client.store(image) for copy in copies for image in (copy.source, *copy.targets))
+        self._client.try_map(lambda store: store.connect(), stores)
 
         def copy_one(copy: Copy) -> Copied:
             done = self.copy(copy)
             self._progress.finish(done.line)
             return done
 
-        with self._progress, concurrent.futures.ThreadPoolExecutor(2 * self._parallel) as pool:
-            return list(pool.map(copy_one, copies))
+        with self._progress:
+            results = t.cast("list[Copied]", self._client.try_map(copy_one, copies, 2 * self._client.parallel))
+            for name in dict.fromkeys(target.registry for copy in copies for target in copy.targets if target.is_layout):
+                try:
+                    self._client.finish(name)
+                except ContainersError as exc:
+                    self._fail([outcome for result in results for outcome in result.outcomes if outcome.target.registry == name], exc)
+        return results
 
     def copy(self, copy: Copy) -> Copied:
         """Copy one image."""
@@ -227,7 +235,7 @@ class Copier:
 
     def _look(self, outcomes: t.Sequence[Outcome]) -> None:
         """Find out what the targets name."""
-        found = self._client.try_map(lambda outcome: self._client.registry(outcome.target).resolve(outcome.target), outcomes)
+        found = self._client.try_map(lambda outcome: self._client.store(outcome.target).resolve(outcome.target), outcomes)
         for outcome, descriptor in zip(outcomes, found):
             if isinstance(descriptor, ContainersError):
                 outcome.error = descriptor
@@ -240,7 +248,7 @@ class Copier:
         :param there: whether one of them names something: then a HEAD may do, which some registries do not count as a pull.
         """
         if there and not copy.platforms:
-            descriptor = self._client.registry(copy.source).resolve(copy.source)
+            descriptor = self._client.store(copy.source).resolve(copy.source)
             if descriptor is None:
                 raise _missing(copy.source)
             return descriptor, True
@@ -249,7 +257,7 @@ class Copier:
         return root, root is manifest
 
     def _manifest(self, image: Reference) -> Manifest:
-        manifest = self._client.registry(image).manifest(image)
+        manifest = self._client.store(image).manifest(image)
         if manifest is None:
             raise _missing(image)
         return manifest
@@ -265,7 +273,7 @@ class Copier:
             digests = list(dict.fromkeys(child.digest for child in level))
             children = {child.digest: child for child in level}
             pairs = [(repository, digest) for repository in updated for digest in digests]
-            found = self._client.try_map(lambda pair: self._client.registry(pair[0]).resolve(pair[0].with_digest(pair[1])), pairs)
+            found = self._client.try_map(lambda pair: self._client.store(pair[0]).resolve(pair[0].with_digest(pair[1])), pairs)
             for (repository, digest), descriptor in zip(pairs, found):
                 if isinstance(descriptor, Descriptor):
                     there[repository].add(digest)
@@ -344,7 +352,7 @@ class Copier:
         """Store all manifests but the first, children before what lists them."""
 
         def put(repository: Reference) -> None:
-            registry = self._client.registry(repository)
+            registry = self._client.store(repository)
             lacking = [manifest for manifest in reversed(manifests[1:]) if manifest.digest not in there.get(repository, ())]
             images = [manifest for manifest in lacking if not manifest.is_index]
             self._client.map(lambda manifest: registry.put_manifest(repository.with_digest(manifest.digest), manifest), images)
@@ -359,13 +367,7 @@ class Copier:
         """Let targets name a manifest, and look whether they do."""
 
         def name(outcome: Outcome) -> None:
-            registry = self._client.registry(outcome.target)
-            registry.put_manifest(outcome.target, root)
-            now = registry.resolve(outcome.target)
-            if now is None or now.digest != root.digest:
-                raise ContainersError(
-                    f"PUT manifest of {outcome.target}: {registry.name} accepted {root.digest} but the tag names {now.digest if now else 'nothing'}"
-                )
+            self._client.store(outcome.target).name_manifest(outcome.target, root)
 
         for outcome, error in zip(outcomes, self._client.try_map(name, outcomes)):
             outcome.error = error
@@ -453,13 +455,8 @@ def _covers(wanted: str, platform: str) -> bool:
 
 
 def _missing(image: Reference) -> MissingError:
-    return MissingError(f"{image} is not there: check its name, and the login for {image.registry}")
-
-
-def _parse_reference(where: str, text: t.Any) -> Reference:
-    if isinstance(text, str) and text.startswith(("oci:", "oci-archive:")):
-        raise InputError(f"{where}: {text!r} is not supported yet: name an image in a registry")
-    return Reference.parse(text)
+    where = "the path and the tag" if image.is_layout else f"its name, and the login for {image.registry}"
+    return MissingError(f"{image} is not there: check {where}")
 
 
 def parse_copies(items: t.Any) -> list[Copy]:
@@ -474,11 +471,9 @@ def parse_copies(items: t.Any) -> list[Copy]:
         where = f"images[{number}]"
         if not isinstance(item, t.Mapping):
             raise InputError(f"{where} is to be a dictionary of source and destinations, not a {type(item).__name__}")
-        for key in item:
-            if key not in _KEYS:
-                raise InputError(f"{where} has an unknown key {key!r}: it may have {', '.join(_KEYS)}")
-        source = _parse_reference(where, item.get("source"))
-        if not source.tag and not source.digest:
+        check_keys(where, item, _KEYS)
+        source = Reference.parse_place(item.get("source"))
+        if not source.tag and not source.digest and not source.is_layout:
             source = source.with_tag("latest")
         where = f"{where} ({source})"
         given = item.get("destinations")
@@ -486,9 +481,11 @@ def parse_copies(items: t.Any) -> list[Copy]:
             raise InputError(f"{where}: destinations is to be a list of names that is not empty")
         targets = []
         for text in given:
-            target = _parse_reference(where, text)
+            target = Reference.parse_place(text)
             if target.digest:
                 raise InputError(f"{where}: the destination {text!r} has a digest: it gets that of the source")
+            if not target.tag and not source.tag and not source.digest:
+                raise InputError(f"{where}: neither it nor the destination {text!r} has a tag: add one to the destination")
             if not target.tag:
                 target = target.with_tag(source.tag) if source.tag else target.with_digest(source.digest or "")
             targets.append(target)
@@ -518,12 +515,12 @@ def check_targets(copies: t.Sequence[Copy]) -> None:
             seen.add(target)
 
 
-def copy_all(client: Client, copies: t.Sequence[Copy], parallel: int, check_mode: bool) -> dict[str, t.Any]:
+def copy_all(client: Client, copies: t.Sequence[Copy], check_mode: bool) -> dict[str, t.Any]:
     """Copy images, and return what a module does.
 
     :raises ContainersError: a destination failed. ``result`` says what became of all.
     """
-    results = Copier(client, parallel, check_mode, len(copies)).copy_all(copies)
+    results = Copier(client, check_mode, len(copies)).copy_all(copies)
     outcomes = [(result, outcome) for result in results for outcome in result.outcomes]
     failed = [(result, outcome) for result, outcome in outcomes if outcome.error]
     moving = [outcome for dummy, outcome in outcomes if not outcome.error and outcome.digest != outcome.previous]
@@ -551,9 +548,10 @@ def _run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     credentials = Credentials(params["credentials"])
     for copy in copies:
         for target in copy.targets:
-            credentials.check_target(target)
+            if not target.is_layout:
+                credentials.check_target(target)
     with open_client(params, credentials, ("pull",)) as client:
-        return copy_all(client, copies, params["parallel"], check_mode)
+        return copy_all(client, copies, check_mode)
 
 
 ENTRY = Entry(

@@ -9,12 +9,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 import typing as t
 
 from ansible_collections.gating.containers.plugins.module_utils._errors import (
     InputError,
+    check_keys,
 )
 from ansible_collections.gating.containers.plugins.module_utils._reference import (
     Reference,
@@ -143,10 +143,7 @@ def _parse_entry(registry: str, entry: t.Any) -> Access:
     where = f"container_registry_credentials[{registry}]"
     if not isinstance(entry, t.Mapping):
         raise InputError(f"{where} is to be a dictionary with username and password")
-    for key in entry:
-        if key not in _KEYS:
-            near = difflib.get_close_matches(str(key), _KEYS, 1)
-            raise InputError(f"{where} has an unknown key {key!r}" + (f": is it {near[0]!r}?" if near else f": it may have {', '.join(_KEYS)}"))
+    check_keys(where, entry, _KEYS)
     text = {key: _text(where, key, entry.get(key)) for key in _KEYS if key != "tls_verify"}
     if bool(text["username"]) != bool(text["password"]):
         raise InputError(f"{where} has only one of username and password: give both or none")

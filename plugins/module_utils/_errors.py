@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import typing as t
 
@@ -26,6 +27,18 @@ class ContainersError(Exception):
 
 class InputError(ContainersError):
     """What the user gave is wrong. Raised before the first request that writes."""
+
+
+def check_keys(where: str, given: t.Iterable[t.Any], known: t.Sequence[str]) -> None:
+    """Refuse a key that nobody knows.
+
+    :param where: in which variable it is, for the message.
+    :raises InputError: there is one. The message names the key that may be meant.
+    """
+    for key in given:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, 1)
+            raise InputError(f"{where} has an unknown key {key!r}" + (f": is it {near[0]!r}?" if near else f": it may have {', '.join(known)}"))
 
 
 class RegistryError(ContainersError):

@@ -9,12 +9,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 import typing as t
 
 from ansible_collections.gating.containers.plugins.module_utils._errors import (
     InputError,
+    check_keys,
 )
 from ansible_collections.gating.containers.plugins.module_utils._reference import (
     Reference,
@@ -104,10 +104,7 @@ def _parse_image(where: str, item: t.Any, prefix: str) -> Image:
         raise InputError(f"{where} has no repository")
     repository = Reference.parse_repository(item["repository"])
     where = f"{where} ({repository.name})"
-    for key in item:
-        if key not in _KEYS:
-            near = difflib.get_close_matches(str(key), _KEYS, 1)
-            raise InputError(f"{where} has an unknown key {key!r}" + (f": is it {near[0]!r}?" if near else f": it may have {', '.join(_KEYS)}"))
+    check_keys(where, item, _KEYS)
     registry = item.get("registry")
     if registry and normal_registry(str(registry)) != repository.registry:
         raise InputError(f"{where} is not in its registry {registry!r}: repository begins with the registry's name")

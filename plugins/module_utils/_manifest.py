@@ -17,6 +17,7 @@ import typing as t
 
 from ansible_collections.gating.containers.plugins.module_utils._errors import (
     ContainersError,
+    DamagedError,
 )
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -47,6 +48,30 @@ def digest_of(content: bytes, algorithm: str = "sha256") -> str:
     if algorithm not in ("sha256", "sha384", "sha512"):
         raise ContainersError(f"the digest algorithm {algorithm!r} is not known here: use sha256")
     return f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}"
+
+
+def verified(parts: t.Iterable[bytes], digest: str, size: int, what: str) -> t.Iterator[bytes]:
+    """The parts of a blob. The last one comes only when all of them have the digest, so what is made of them is never whole if they are wrong.
+
+    :param size: bytes, as its descriptor says.
+    :param what: names it in errors.
+    :raises DamagedError: they have another one, or another size.
+    """
+    algorithm = digest.split(":", 1)[0]
+    digest_of(b"", algorithm)
+    found = hashlib.new(algorithm)
+    done, held = 0, b""
+    for part in filter(None, parts):
+        done += len(part)
+        if done > size:
+            raise DamagedError(f"{what}: it is more than the {size} bytes of its descriptor: the image is damaged")
+        found.update(part)
+        if held:
+            yield held
+        held = part
+    if done != size or f"{algorithm}:{found.hexdigest()}" != digest:
+        raise DamagedError(f"{what}: its content is damaged or was changed on the way")
+    yield held
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 import typing as t
 
@@ -32,6 +31,7 @@ from ansible_collections.gating.containers.plugins.module_utils._entry import (
 from ansible_collections.gating.containers.plugins.module_utils._errors import (
     ContainersError,
     InputError,
+    check_keys,
 )
 from ansible_collections.gating.containers.plugins.module_utils._reference import (
     Reference,
@@ -78,10 +78,7 @@ def _parse(where: str, item: t.Any) -> Mirror:
         raise InputError(f"{where} has no src_repository")
     repository = Reference.parse_repository(item["src_repository"])
     where = f"{where} ({repository.name})"
-    for key in item:
-        if key not in _KEYS:
-            near = difflib.get_close_matches(str(key), _KEYS, 1)
-            raise InputError(f"{where} has an unknown key {key!r}" + (f": is it {near[0]!r}?" if near else f": it may have {', '.join(_KEYS)}"))
+    check_keys(where, item, _KEYS)
     source, tags = _source(where, repository, item)
     targets = _targets(where, item, source.tag, bool(tags))
     platforms = item.get("platforms") or []
@@ -170,7 +167,7 @@ def _run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
         for target in mirror.targets:
             credentials.check_target(target)
     with open_client(params, credentials, ("pull",)) as client:
-        return copy_all(client, copies_of(client, mirrors), params["parallel"], check_mode)
+        return copy_all(client, copies_of(client, mirrors), check_mode)
 
 
 ENTRY = Entry(

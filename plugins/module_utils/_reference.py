@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import os
 import re
 import typing as t
 
@@ -26,6 +27,7 @@ _DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[A-Za-z0-9=_-]{32,}", re.AS
 _HEX_LENGTH = {"sha256": 64, "sha512": 128}
 _HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*", re.ASCII)
 _REGISTRY = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]:]+)(?::(?P<port>[0-9]{1,5}))?", re.ASCII)
+_LAYOUTS = ("oci:", "oci-archive:")
 
 
 def is_tag(text: str) -> bool:
@@ -60,8 +62,9 @@ def check_tag(text: t.Any, what: str = "tag") -> str:
 class Reference:
     """The name of an image, or of a repository when it has neither tag nor digest.
 
-    :param registry: host name, IPv4 or bracketed IPv6 address, with ``:port`` if one was given.
-    :param repository: the path on that registry (OCI distribution-spec: ``<name>``).
+    :param registry: host name, IPv4 or bracketed IPv6 address, with ``:port`` if one was given; of an image in an OCI image layout
+        ``oci:`` or ``oci-archive:`` and the absolute path.
+    :param repository: the path on that registry (OCI distribution-spec: ``<name>``); empty for a layout, which is one repository.
     """
 
     registry: str
@@ -112,10 +115,41 @@ class Reference:
             raise InputError(f"{text!r} is to name a repository, without a tag or digest")
         return reference
 
+    @classmethod
+    def parse_place(cls, text: t.Any) -> Reference:
+        """Parse a reference, or the name of an image in an OCI image layout: ``oci:DIRECTORY[:tag]``, ``oci-archive:FILE[:tag]``.
+
+        Both may end with ``@digest``. A path may be relative, or begin with ``~``.
+
+        :raises InputError: the text is neither.
+        """
+        if not isinstance(text, str) or not text.startswith(_LAYOUTS):
+            return cls.parse(text)
+        kind, dummy, rest = text.partition(":")
+        before, dummy, digest = rest.rpartition("@")
+        rest, digest = (before, digest) if is_digest(digest) else (rest, "")
+        path, colon, tag = rest.rpartition(":")
+        if not colon or "/" in tag:
+            path, tag = rest, ""
+        else:
+            check_tag(tag, f"in {text!r} the tag")
+        if not path or not _is_path(path):
+            raise InputError(f"{text!r} names no {'directory' if kind == 'oci' else 'file'}: write {kind}:PATH or {kind}:PATH:TAG")
+        found = cls(f"{kind}:{os.path.abspath(os.path.expanduser(path))}", "", tag or None, digest or None)
+        # oci:/a:b/ would be called oci:/a:b, which is another image.
+        if str(found) != text and cls.parse_place(str(found)) != found:
+            raise InputError(f"{text!r} has a path that ends as if with a tag or a digest: use another one")
+        return found
+
+    @property
+    def is_layout(self) -> bool:
+        """Whether it names an image in an OCI image layout, not in a registry."""
+        return not self.repository
+
     @property
     def name(self) -> str:
         """``registry/repository``, the form in which users write a repository."""
-        return f"{self.registry}/{self.repository}"
+        return f"{self.registry}/{self.repository}" if self.repository else self.registry
 
     def with_tag(self, tag: str) -> Reference:
         """The image of this repository with that tag."""
@@ -127,6 +161,13 @@ class Reference:
 
     def __str__(self) -> str:
         return self.name + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
+
+
+def _is_path(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def normal_registry(registry: str) -> str:

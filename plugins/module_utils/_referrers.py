@@ -57,12 +57,12 @@ class Referrers:
         :param image: with a digest.
         :raises ContainersError: they cannot be listed.
         """
-        found = self._client.registry(image).referrers(image) or []
+        found = self._client.store(image).referrers(image) or []
         # Who pushed to a registry without the API, or before it had one, kept them under a tag.
         tag = fallback_tag(image.digest or "")
         tags = self._tags_of(image)
         if tags is None or tag in tags.get(tag, ()):
-            index = self._client.registry(image).manifest(image.with_tag(tag))
+            index = self._client.store(image).manifest(image.with_tag(tag))
             found = [*found, *(_items(index) if index else [])]
         unique = {item["digest"]: item for item in reversed(found) if is_digest(str(item.get("digest")))}
         return [unique[digest] for digest in sorted(unique)]
@@ -75,7 +75,7 @@ class Referrers:
         start = fallback_tag(image.digest or "")
         tags = self._tags_of(image)
         if tags is None:
-            return [tag for tag in (start + ending for ending in _COSIGN) if self._client.registry(image).resolve(image.with_tag(tag))]
+            return [tag for tag in (start + ending for ending in _COSIGN) if self._client.store(image).resolve(image.with_tag(tag))]
         return [tag for tag in tags.get(start, ()) if tag != start]
 
     def _tags_of(self, image: Reference) -> dict[str, list[str]] | None:
@@ -84,7 +84,7 @@ class Referrers:
         with self._lock:
             if repository not in self._tags:
                 try:
-                    tags = self._client.registry(repository).tags(repository)
+                    tags = self._client.store(repository).tags(repository)
                 except ContainersError:
                     # Some may be pulled from, but not listed.
                     self._tags[repository] = None
@@ -102,7 +102,7 @@ class Referrers:
         :param image: with a digest.
         :raises ContainersError: it does not.
         """
-        registry = self._client.registry(image)
+        registry = self._client.store(image)
         if not items or registry.referrers(image) is not None:
             return
         # One at a time: what another thread adds meanwhile would be lost.
@@ -116,10 +116,7 @@ class Referrers:
                 return
             content = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [*known, *added]}, separators=(",", ":")).encode()
             index = Manifest(OCI_INDEX, content, digest_of(content))
-            registry.put_manifest(name, index)
-            now = registry.resolve(name)
-            if now is None or now.digest != index.digest:
-                raise ContainersError(f"PUT manifest of {name}: {registry.name} accepted {index.digest} but the tag names {now.digest if now else 'nothing'}")
+            registry.name_manifest(name, index)
 
 
 def _items(index: Manifest) -> list[Item]:

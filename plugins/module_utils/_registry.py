@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -31,7 +30,6 @@ from ansible_collections.gating.containers.plugins.module_utils._credentials imp
     Login,
 )
 from ansible_collections.gating.containers.plugins.module_utils._errors import (
-    DamagedError,
     RegistryError,
     registry_message,
 )
@@ -45,6 +43,7 @@ from ansible_collections.gating.containers.plugins.module_utils._manifest import
     Descriptor,
     Manifest,
     digest_of,
+    verified,
 )
 from ansible_collections.gating.containers.plugins.module_utils._reference import (
     Reference,
@@ -54,7 +53,6 @@ from ansible_collections.gating.containers.plugins.module_utils._reference impor
 )
 from ansible_collections.gating.containers.plugins.module_utils._retry import (
     MaxRetryError,
-    is_passing,
 )
 from ansible_collections.gating.containers.plugins.module_utils._transport import (
     Transport,
@@ -159,6 +157,19 @@ class Registry:
         said = response.headers.get("Docker-Content-Digest", "")
         if is_digest(said) and said.split(":")[0] == manifest.digest.split(":")[0] and said != manifest.digest:
             raise RegistryError(f"{what}: the registry stored {said} instead of {manifest.digest}", response.status_code)
+
+    def name_manifest(self, image: Reference, manifest: Manifest) -> None:
+        """Store a manifest under a tag or its digest, and look whether it is there.
+
+        :raises RegistryError: it is not.
+        """
+        self.put_manifest(image, manifest)
+        now = self.resolve(image)
+        if now is None or now.digest != manifest.digest:
+            raise RegistryError(
+                f"PUT manifest of {image}: {self.name} accepted {manifest.digest} but the tag names {now.digest if now else 'nothing'}:"
+                " was it an index before, which some registries keep? Use another tag"
+            )
 
     def delete_manifest(self, image: Reference) -> tuple[int, str, RegistryError]:
         """Ask to delete a tag, or by a digest a manifest with all its tags.
@@ -294,74 +305,35 @@ class Registry:
             self._expect(self._end_upload(repository, location, digest, content), f"PUT blob of {repository.name}", 201, 204)
         return digest
 
-    def send_blob(self, repository: Reference, digest: str, content: t.Callable[[], contextlib.AbstractContextManager[t.BinaryIO]]) -> None:
-        """Store a blob of any size, unless the repository has it. It is streamed; an upload that breaks is begun anew.
-
-        :param content: opens it, for every try.
-        :raises RegistryError: it was not accepted.
-        """
-        what = f"PUT blob {digest} of {repository.name}"
-        _check_digest(digest, what)
-        url = f"{repository.repository}/blobs/{digest}"
-        if self._request("HEAD", repository.repository, url, what=f"HEAD blob {digest} of {repository.name}").status_code == 200:
-            return
-        policy = self._transport.policy()
-        while True:
-            response = failure = None
-            # A part of the body may be there after a failure, so the same upload must not be written to again.
-            location = self._begin_upload(repository)
-            try:
-                response = self._end_upload(repository, location, digest, content, retries=0)
-            except RegistryError as exc:
-                failure = exc
-            if response is not None and not is_passing(response.status_code):
-                self._expect(response, what, 201, 204)
-                return
-            try:
-                policy = policy.increment("PUT", "", response=response.raw if response is not None else None, error=failure)
-            except MaxRetryError:
-                raise failure or self._error(response, what) from None
-            policy.sleep(response.raw if response is not None else None)
-
     def read_blob(self, repository: Reference, digest: str, size: int) -> t.Iterator[bytes]:
-        """A blob of any size, in parts. A download that breaks goes on where it was (RFC 9110, 14).
-
-        The last part comes only when all of them have the digest, so what is made of the parts is never whole if they are wrong.
+        """A blob of any size, in parts, as ``verified`` gives them. A download that breaks goes on where it was (RFC 9110, 14).
 
         :param size: bytes, as its descriptor says.
         :raises RegistryError: it is not there, or damaged.
         """
         what = f"GET blob {digest} of {repository.name}"
         _check_digest(digest, what)
-        algorithm = digest.split(":", 1)[0]
-        digest_of(b"", algorithm)
-        found = hashlib.new(algorithm)
-        done, held = 0, b""
+        return verified(self._resumed(repository, digest, size, what), digest, size, what)
+
+    def _resumed(self, repository: Reference, digest: str, size: int, what: str) -> t.Iterator[bytes]:
+        done = 0
         policy = self._transport.policy()
         while True:
             failure = None
             try:
                 for part in self._parts(repository, digest, done, what):
                     done += len(part)
-                    if done > size:
-                        raise RegistryError(f"{what}: the registry sent more than the {size} bytes of its descriptor: the image is damaged")
-                    found.update(part)
-                    if held:
-                        yield held
-                    held = part
+                    yield part
                     policy = self._transport.policy()
             except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as exc:
                 failure = exc
-            if done == size:
-                break
+            if done >= size:
+                return
             try:
                 policy = policy.increment("GET", "", error=failure or urllib3.exceptions.ProtocolError("short"))
             except MaxRetryError:
                 raise RegistryError(f"{what}: the connection broke after {done} of {size} bytes, again and again: check the registry and the network") from None
             policy.sleep()
-        if f"{algorithm}:{found.hexdigest()}" != digest:
-            raise DamagedError(f"{what}: its content is damaged or was changed on the way")
-        yield held
 
     def _parts(self, repository: Reference, digest: str, offset: int, what: str) -> t.Iterator[bytes]:
         headers = {"Range": f"bytes={offset}-"} if offset else None
@@ -446,13 +418,13 @@ class Registry:
         source: str = "",
     ) -> t.Any:
         """One request with its authorization; ``url`` is absolute or relative to ``/v2/``, ``source`` as for ``Authenticator.authorization``."""
-        auth = self._connect()
+        auth = self.connect()
         target = url if "://" in url else f"{self._base_url}/v2/{url}"
         ours = same_origin(target, self._base_url)
         authorization = auth.authorization(repository, source) if ours else None
         tries = 3 if authorization is None else 2
         # A body that can be read only once cannot be sent again.
-        once = data is not None and not isinstance(data, bytes) and not callable(data)
+        once = data is not None and not isinstance(data, bytes)
         options = {"what": what, "headers": headers, "data": data, "retries": retries, "stream": stream, "slot": not once}
         while True:
             response = self._transport.request(method, target, authorization=authorization, **options)
@@ -466,10 +438,12 @@ class Registry:
                 response.close()
             authorization = auth.authorization(repository, source)
 
-    def _connect(self) -> Authenticator:
+    def connect(self) -> Authenticator:
         """Find out by which scheme the registry is reached and how it wants to be asked (distribution-spec, "Determining Support").
 
-        Asked once, by the first thread that comes; the others wait for the answer, or get the same error.
+        Asked once, by the first thread that comes; the others wait for the answer, or get the same error. All other methods do so too.
+
+        :raises RegistryError: it cannot be reached.
         """
         with self._lock:
             if self._unreachable is not None:

@@ -32,9 +32,6 @@ from ansible_collections.gating.containers.plugins.module_utils._errors import (
     ContainersError,
     InputError,
 )
-from ansible_collections.gating.containers.plugins.module_utils._layout import (
-    Layout,
-)
 from ansible_collections.gating.containers.plugins.module_utils._reference import (
     Reference,
     is_loopback,
@@ -129,8 +126,8 @@ class Tool:
         with tempfile.TemporaryDirectory(prefix="gating-containers-") as temporary:
             return self._push(name, index, access, pathlib.Path(temporary))
 
-    def save(self, name: Reference, index: bool, directory: pathlib.Path) -> Layout:
-        """Write a local image into a directory, as an OCI image layout.
+    def save(self, name: Reference, index: bool, directory: pathlib.Path) -> Reference:
+        """Write a local image into a directory, as an OCI image layout, and return what it is called there.
 
         :param directory: exists.
         :raises ContainersError: it failed; the message has the tool's own words.
@@ -221,10 +218,10 @@ class Podman(Tool):
         self._run(f"push of {name}", *_push_verb(index), *options, str(name), f"docker://{name}")
         return digestfile.read_text(encoding="ascii").strip()
 
-    def save(self, name: Reference, index: bool, directory: pathlib.Path) -> Layout:
+    def save(self, name: Reference, index: bool, directory: pathlib.Path) -> Reference:
         """Write a local image into a directory, as an OCI image layout."""
         self._run(f"save of {name}", *_push_verb(index), "--quiet", str(name), f"oci:{directory}:image")
-        return Layout(directory)
+        return Reference(f"oci:{directory}", "")
 
 
 class Docker(Tool):
@@ -272,11 +269,11 @@ class Docker(Tool):
             raise ContainersError(f"push of {name}: docker did not say which digest it has there", {"stdout": printed})
         return str(found[-1])
 
-    def save(self, name: Reference, index: bool, directory: pathlib.Path) -> Layout:
+    def save(self, name: Reference, index: bool, directory: pathlib.Path) -> Reference:
         """Write a local image into a directory, as an OCI image layout in a tar archive, as docker does since its version 25."""
         archive = directory / "image.tar"
         self._run(f"save of {name}", "save", "--output", str(archive), str(name))
-        return Layout(archive)
+        return Reference(f"oci-archive:{archive}", "")
 
 
 def tool_of(command: str, env: t.Mapping[str, str] | None = None) -> Tool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import http.cookiejar
+import os
 import pathlib
 import tempfile
 import threading
@@ -20,11 +21,10 @@ try:
     import requests
     import urllib3
     from requests import Session
-    from requests.auth import AuthBase
     from urllib3.exceptions import MaxRetryError
 except ImportError:  # reported by the entry points, see _entry.py
     REQUESTS_IMPORT_ERROR: str | None = traceback.format_exc()
-    Session = AuthBase = object  # type: ignore[assignment,misc]
+    Session = object  # type: ignore[assignment,misc]
 else:
     REQUESTS_IMPORT_ERROR = None
 
@@ -46,20 +46,27 @@ _FINAL_TLS = (*_NO_TLS, "CERTIFICATE_VERIFY_FAILED", "_ALERT_", "PEM", "X509")
 _BACKOFF = 0.25  # seconds; the pauses are 0, 2, 4, 8 … times as long
 
 
-class _Header(AuthBase):
-    """Sets the Authorization header, or none. Without it requests would take a login of ~/.netrc."""
-
-    def __init__(self, authorization: str | None) -> None:
-        self._authorization = authorization
-
-    def __call__(self, request: t.Any) -> t.Any:
-        if self._authorization:
-            request.headers["Authorization"] = self._authorization
-        return request
-
-
 class _Session(Session):
-    """A session that takes the Authorization header to no other origin and none from ~/.netrc, and follows no redirect of a write."""
+    """A session that takes the Authorization header to no other origin, and follows no redirect of a write.
+
+    Of the environment only the proxies count, which are looked up once for each origin: requests does so for every request,
+    which is a third of its work. It would also take logins from ~/.netrc.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trust_env = False
+        self._proxies: dict[t.Any, dict[str, str]] = {}
+
+    def proxies_for(self, url: str) -> dict[str, str]:
+        """The proxies that the environment names for an origin."""
+        origin = _origin(url)
+        if origin not in self._proxies:
+            self._proxies[origin] = requests.utils.get_environ_proxies(url)
+        return self._proxies[origin]
+
+    def rebuild_proxies(self, prepared_request: t.Any, proxies: t.Any) -> dict[str, str]:
+        return self.proxies_for(prepared_request.url)
 
     def rebuild_auth(self, prepared_request: t.Any, response: t.Any) -> None:
         # The cookies of a redirect are not subject to the session's policy.
@@ -162,10 +169,11 @@ class Transport:
         adapter = requests.adapters.HTTPAdapter(pool_connections=4, pool_maxsize=2 * parallel)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
-        self._session.headers["User-Agent"] = "gating.containers"
-        # A compressed answer has no digest to check, and a cookie makes Harbor ask for a CSRF token.
-        self._session.headers["Accept-Encoding"] = "identity"
+        # A cookie makes Harbor ask for a CSRF token.
         self._session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+        bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+        self._verify: bool | str = access.tls_verify and (self._tls.ca or bundle or True)
+        self._cert = (self._tls.cert, self._tls.key) if self._tls.cert else None
         if not access.tls_verify:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
@@ -190,7 +198,7 @@ class Transport:
         """Make a request, again after failures that may pass, and return the answer with its body read.
 
         :param what: names the request in errors: "GET manifest of quay.io/example/image:latest".
-        :param data: the body; or a function that opens one to be streamed, called anew for every try.
+        :param data: the body.
         :param authorization: value of the Authorization header; it goes to no other origin by a redirect.
         :param stream: leave the body unread, for the caller to read and to close.
         :param slot: whether it counts as a request under way, unless it is streamed. What flows from one into another must not: each would wait for
@@ -223,27 +231,21 @@ class Transport:
 
     def _once(self, method: str, url: str, authorization: str | None, headers: t.Any, params: t.Any, data: t.Any, stream: bool) -> t.Any:
         self._counter.add()
-        with data() if callable(data) else contextlib.nullcontext(data) as body:
-            response = self._session.request(
-                method,
-                url,
-                params=params,
-                data=body,
-                headers=headers,
-                stream=stream,
-                auth=_Header(authorization),
-                timeout=self._timeout,
-                # With each request: REQUESTS_CA_BUNDLE in the environment overrides the session's attribute.
-                verify=self._verify(),
-                cert=(self._tls.cert, self._tls.key) if self._tls.cert else None,
-            )
+        # A compressed answer has no digest to check.
+        sent = {"User-Agent": "gating.containers", "Accept": "*/*", "Accept-Encoding": "identity", **(headers or {})}
+        if authorization:
+            sent["Authorization"] = authorization
+        request = requests.Request(method, url, params=params, data=data, headers=sent).prepare()
+        response = self._session.send(
+            request,
+            stream=stream,
+            timeout=self._timeout,
+            verify=self._verify,
+            cert=self._cert,
+            proxies=self._session.proxies_for(request.url),
+        )
         self._counter.add(len(response.history))
         return response
-
-    def _verify(self) -> bool | str:
-        if not self._access.tls_verify:
-            return False
-        return self._tls.ca or True
 
     def close(self) -> None:
         """Close the connections and remove the TLS files."""

@@ -19,6 +19,10 @@ import typing as t
 from ansible_collections.gating.containers.plugins.module_utils._client import (
     Client,
 )
+from ansible_collections.gating.containers.plugins.module_utils._copy import (
+    Copier,
+    Copy,
+)
 from ansible_collections.gating.containers.plugins.module_utils._credentials import (
     Credentials,
 )
@@ -28,9 +32,6 @@ from ansible_collections.gating.containers.plugins.module_utils._errors import (
 )
 from ansible_collections.gating.containers.plugins.module_utils._images import (
     Image,
-)
-from ansible_collections.gating.containers.plugins.module_utils._layout import (
-    Layout,
 )
 from ansible_collections.gating.containers.plugins.module_utils._manifest import (
     Manifest,
@@ -115,35 +116,13 @@ def publish(registry: ZuulRegistry, client: Client, tool: Tool, image: Image, lo
     :raises ContainersError: the message names the image.
     """
     with tempfile.TemporaryDirectory(prefix="gating-containers-") as temporary:
-        layout = tool.save(local, bool(image.arch), pathlib.Path(temporary))
-        try:
-            return _send(client, layout, targets)
-        except ContainersError as exc:
-            raise ContainersError(f"push of {local}: {_in_words_of(registry.variable, exc)}", exc.result) from None
-
-
-def _send(client: Client, layout: Layout, targets: t.Sequence[Reference]) -> list[Published]:
-    registry = client.registry(targets[0])
-    root = layout.root
-    manifests = [root]
-    for manifest in manifests:
-        manifests += [layout.manifest(child) for child in manifest.children]
-    found = client.map(registry.resolve, targets)
-    before = {target: descriptor and descriptor.digest for target, descriptor in zip(targets, found)}
-    missing = [target for target in targets if before[target] != root.digest]
-    if missing:
-        blobs = list({blob.digest for manifest in manifests for blob in manifest.blobs})
-        client.map(lambda digest: registry.send_blob(targets[0], digest, lambda: layout.open(digest)), blobs)
-        # Children before what names them.
-        for manifest in reversed(manifests[1:]):
-            registry.put_manifest(targets[0].with_digest(manifest.digest), manifest)
-        client.map(lambda target: registry.put_manifest(target, root), missing)
-    for target, descriptor in zip(missing, client.map(registry.resolve, missing)):
-        if descriptor is None or descriptor.digest != root.digest:
-            # zuul-registry serves an index rather than a plain image, whichever came last.
-            named = descriptor.digest if descriptor else "nothing"
-            raise ContainersError(f"{target} names {named} instead of {root.digest} that the registry accepted: was it an index before? Use another tag")
-    return [Published(target, root, target in missing) for target in targets]
+        source = tool.save(local, bool(image.arch), pathlib.Path(temporary))
+        result = Copier(client, images=1).copy_all([Copy(source, tuple(targets))])[0]
+        for outcome in result.outcomes:
+            if outcome.error:
+                raise ContainersError(f"push of {local}: {_in_words_of(registry.variable, outcome.error)}", outcome.error.result) from None
+        root = client.store(source).manifest(source)
+    return [Published(outcome.target, t.cast(Manifest, root), outcome.digest != outcome.previous) for outcome in result.outcomes]
 
 
 def _in_words_of(variable: str, exc: Exception) -> str:

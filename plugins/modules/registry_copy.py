@@ -9,7 +9,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: registry_copy
-short_description: Copy container images between registries
+short_description: Copy container images between registries, directories and archives
 version_added: 0.1.0
 author:
   - gating.containers contributors (@gating)
@@ -18,6 +18,7 @@ description:
     their API. It needs no container tool.
   - What is there is not sent. Within a registry, and where an earlier image of the same run brought it, a blob is mounted. Each blob is read once,
     however many destinations there are, and is never held whole in memory or on disk.
+  - Directories and archives in the OCI image layout can be sources and destinations too, so that images can cross an air gap.
   - A tag is written when all that it names is there, and looked up after that. A destination that fails does not stop the others; then the task
     fails, and RV(images) says which got what.
 extends_documentation_fragment:
@@ -37,7 +38,8 @@ options:
     description:
       - What to copy where.
       - C(source), required, is a tag or a digest, such as V(quay.io/example/app:1.4); C(docker://) in front is allowed, and V(latest) is meant if
-        there is neither.
+        there is neither. C(oci:DIRECTORY[:tag]) and C(oci-archive:FILE[:tag]) name an image in an OCI image layout; without a tag its only one. Relative
+        paths begin where Ansible was started, or in the home directory of the user on another host.
       - C(destinations), required, are names of the same form, without a digest. Without a tag they get that of the source; if the source is a digest,
         the image is copied without a tag.
       - C(platforms), optional, are those to copy of an index, such as V(linux/amd64). If they are not all that it has, the destinations get a new
@@ -60,6 +62,14 @@ EXAMPLES = r"""
           - quay.io/mirror/app:1.4
           - quay.io/archive/app
         referrers: true
+    credentials: "{{ container_registry_credentials }}"
+
+- name: Put an image into an archive
+  gating.containers.registry_copy:
+    images:
+      - source: quay.io/example/app:1.4.0-rc3
+        destinations:
+          - oci-archive:/srv/transfer/app.tar
     credentials: "{{ container_registry_credentials }}"
 """
 

@@ -29,7 +29,7 @@ def copy(credentials: dict[str, t.Any], *images: tuple[t.Any, ...], parallel: in
     """Copy images, each a source and its destinations."""
     copies = parse_copies([{"source": source, "destinations": list(targets), **more} for source, *targets in images])
     with Client(Credentials(credentials), ("pull",), parallel=parallel, retries=retries) as client:
-        done = Copier(client, parallel).copy_all(copies)
+        done = Copier(client).copy_all(copies)
         return done, client.requests
 
 

@@ -21,7 +21,7 @@ import yaml
 from ansible_collections.gating.containers.plugins.module_utils._images import Image
 from ansible_collections.gating.containers.plugins.module_utils._reference import Reference
 from ansible_collections.gating.containers.plugins.module_utils._upload import Upload, artifacts
-from artifacts import push
+from artifacts import push, refer, referrers
 from registries import Server, ago
 
 from playbooks import ROOT, Ansible, play_of
@@ -88,6 +88,19 @@ def test_the_page_on_mirroring(newest: Ansible, registry: Server) -> None:
     state = registry.api.state("mirror/app", "mirror/tools", "archive/tools")
     assert state.pop("mirror/app:1.4") not in (None, app)
     assert state == dict.fromkeys(["mirror/tools:v1", "mirror/tools:v2", "archive/tools:v1", "archive/tools:v2"], tools)
+
+
+def test_the_page_on_an_air_gap(newest: Ansible, registry: Server, other: Server) -> None:
+    digests = {"app": push(registry.api, "example/app", "1.4", layers=1), "tools": registry.api.index("example/tools", ["v2"])}
+    signature = refer(registry.api, "example/app", digests["app"], "a signature", True)
+    text = (ROOT / "docs/mirroring.md").read_text().replace("/srv/transfer", str(newest.directory)).replace("registry.example.com", other.name)
+    for name, server in (("outside", registry), ("inside", other)):
+        play = [{"hosts": "localhost", "gather_facts": False, "tasks": yaml.safe_load(block(name, registry, text))}]
+        for changed in (1, 0):
+            run = newest.play(playbook=play, variables={"container_registry_credentials": server.credentials()}).check()
+            assert run.recap["changed"] == changed
+    assert (other.api.digest("app", "1.4"), other.api.digest("tools", "v2")) == (digests["app"], digests["tools"])
+    assert referrers(other.api, "app", digests["app"]) == {signature}
 
 
 def test_the_readmes_playbook(operator: Ansible, registry: Server) -> None:
@@ -175,7 +188,7 @@ def test_the_modules_examples(newest: Ansible, registry: Server, podman: dict[st
         subprocess.run(command, env={**os.environ, **podman}, check=True, capture_output=True)
     repositories = ("example/app", "mirror/app", "archive/app")
     before = registry.api.state(*repositories)
-    play = [{"hosts": "localhost", "gather_facts": False, "tasks": yaml.safe_load(at(registry, text))}]
+    play = [{"hosts": "localhost", "gather_facts": False, "tasks": yaml.safe_load(at(registry, text).replace("/srv/transfer", str(newest.directory)))}]
     run = newest.play(playbook=play, variables={"container_registry_credentials": registry.credentials()}).check()
     assert run.recap["changed"] == len(play[0]["tasks"])
     assert (registry.api.state(*repositories) != before) is ("container_image_build" not in text)

@@ -13,7 +13,7 @@ import typing as t
 
 import pytest
 from ansible_collections.gating.containers.plugins.module_utils._age import parse_time
-from ansible_collections.gating.containers.plugins.module_utils._errors import ContainersError
+from ansible_collections.gating.containers.plugins.module_utils._errors import ContainersError, DamagedError
 from ansible_collections.gating.containers.plugins.module_utils._manifest import (
     ACCEPT,
     CREATED,
@@ -27,6 +27,7 @@ from ansible_collections.gating.containers.plugins.module_utils._manifest import
     Manifest,
     digest_of,
     tombstone,
+    verified,
 )
 from ansible_collections.gating.containers.plugins.module_utils._reference import is_digest
 from hypothesis import given
@@ -217,3 +218,47 @@ def test_any_content_can_be_looked_at(content: bytes, media_type: str) -> None:
 )
 def test_content_of_wrong_types_can_be_looked_at(content: t.Any) -> None:
     look_at_everything(manifest(content, OCI_INDEX))
+
+
+# -- blobs in parts ----------------------------------------------------------------------------------------------------------------
+
+
+def cut(content: bytes, places: list[int]) -> list[bytes]:
+    """The content in parts, some of which may be empty."""
+    edges = [0, *sorted(place % (len(content) + 1) for place in places), len(content)]
+    return [content[begin:end] for begin, end in zip(edges, edges[1:])]
+
+
+@given(st.binary(max_size=50), st.lists(st.integers(0, 50), max_size=5), st.sampled_from(["sha256", "sha384", "sha512"]))
+def test_the_parts_of_a_blob_are_handed_out_as_they_are(content: bytes, places: list[int], algorithm: str) -> None:
+    assert b"".join(verified(cut(content, places), digest_of(content, algorithm), len(content), "it")) == content
+
+
+@given(st.binary(max_size=50), st.binary(max_size=50), st.lists(st.integers(0, 50), max_size=5), st.integers(0, 50) | st.none())
+def test_what_is_wrong_is_never_handed_out_whole(content: bytes, wanted: bytes, places: list[int], size: int | None) -> None:
+    size = len(wanted) if size is None else size
+    out: list[bytes] = []
+    if content == wanted and size == len(wanted):
+        return
+    with pytest.raises(DamagedError, match="^it: "):
+        out.extend(verified(cut(content, places), digest_of(wanted), size, "it"))
+    # Who gets so many bytes as the descriptor says would take them for the blob.
+    assert len(b"".join(out)) < size or not any(out)
+
+
+def test_a_blob_that_is_too_long_is_not_read_to_its_end() -> None:
+    def endless() -> t.Iterator[bytes]:
+        while True:
+            yield b"x" * 10
+
+    with pytest.raises(DamagedError, match="^it: it is more than the 25 bytes of its descriptor: the image is damaged$"):
+        list(verified(endless(), digest_of(b""), 25, "it"))
+
+
+def test_a_digest_of_an_algorithm_that_is_not_known_is_refused_before_anything_is_read() -> None:
+    def never() -> t.Iterator[bytes]:
+        raise AssertionError
+        yield b""
+
+    with pytest.raises(ContainersError, match="'md5' is not known here"):
+        list(verified(never(), "md5:" + "a" * 32, 1, "it"))

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import pytest
@@ -270,3 +271,105 @@ def test_any_text_is_a_reference_or_an_input_error(text: object) -> None:
 @pytest.mark.parametrize("registry", ["docker.io", "index.docker.io", "registry-1.docker.io", "DOCKER.io"])
 def test_docker_hub_has_one_name(registry: str) -> None:
     assert str(Reference.parse(f"{registry}/busybox:1")) == "docker.io/library/busybox:1"
+
+
+# -- images in layouts ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["oci", "oci-archive"])
+@pytest.mark.parametrize(
+    ("text", "path", "tag", "digest"),
+    [
+        ("/a/b", "/a/b", None, None),
+        ("/a/b:1.0", "/a/b", "1.0", None),
+        (f"/a/b@{SHA256}", "/a/b", None, SHA256),
+        (f"/a/b:1.0@{SHA512}", "/a/b", "1.0", SHA512),
+        ("/a/b/", "/a/b", None, None),
+        ("/a/../b:1", "/b", "1", None),
+        ("b:1", "/work/b", "1", None),
+        ("./b", "/work/b", None, None),
+        ("~/b:1", "/home/me/b", "1", None),
+        ("/a:b/c", "/a:b/c", None, None),
+        ("/a:b/c:1", "/a:b/c", "1", None),
+        ("/a/b:c:1", "/a/b:c", "1", None),
+        ("/a@b/c", "/a@b/c", None, None),
+        ("/a b/c.tar:latest", "/a b/c.tar", "latest", None),
+        ("/", "/", None, None),
+    ],
+)
+def test_an_image_in_a_layout(monkeypatch: pytest.MonkeyPatch, kind: str, text: str, path: str, tag: str | None, digest: str | None) -> None:
+    monkeypatch.setattr(os, "getcwd", lambda: "/work")
+    monkeypatch.setenv("HOME", "/home/me")
+    found = Reference.parse_place(f"{kind}:{text}")
+    assert found == Reference(f"{kind}:{path}", "", tag, digest)
+    assert found.is_layout
+    assert found.name == f"{kind}:{path}"
+
+
+@pytest.mark.parametrize("text", ["quay.io/a:1", "docker://quay.io/a", "localhost:5000/oci:1", f"quay.io/a@{SHA256}"])
+def test_a_place_may_be_in_a_registry(text: str) -> None:
+    found = Reference.parse_place(text)
+    assert found == Reference.parse(text)
+    assert not found.is_layout
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("oci:", "'oci:' names no directory: write oci:PATH or oci:PATH:TAG"),
+        ("oci-archive:", "'oci-archive:' names no file: write oci-archive:PATH or oci-archive:PATH:TAG"),
+        ("oci::1", "'oci::1' names no directory"),
+        (f"oci:@{SHA256}", "names no directory"),
+        ("oci:/a\0b", "names no directory"),
+        ("oci:/a\ud800", "names no directory"),
+        ("oci:~\ud800/a", "names no directory"),
+        ("oci:/a:", "the tag '' is not a tag"),
+        ("oci:/a:b c", "the tag 'b c' is not a tag"),
+        ("oci:/a:" + "b" * 129, "has 129 characters"),
+        ("oci:/a:b/", "has a path that ends as if with a tag or a digest"),
+        ("oci:/a@sha256/:" + SHA256[7:], "has a path that ends as if with a tag or a digest"),
+        (f"oci:/a@{SHA256}/", "has a path that ends as if with a tag or a digest"),
+        ("oci", "does not name its registry"),
+        ("OCI:/a", "malformed registry"),
+        (None, "is not the name of an image"),
+        ("", "is not the name of an image"),
+        (["oci:/a"], "is not the name of an image"),
+    ],
+)
+def test_a_place_that_is_none(text: str, told: str) -> None:
+    with pytest.raises(InputError, match=told) as caught:
+        Reference.parse_place(text)
+    assert "\n" not in str(caught.value)
+
+
+_PATHS = st.lists(st.text(st.sampled_from("ab.:@~ -ö\n\0") | st.characters(), max_size=6), max_size=4).map("/".join)
+
+
+@given(
+    st.sampled_from(["oci:", "oci-archive:", "", "docker://", "quay.io/", "oci:/", "oci-archive:~", "oci:."]),
+    _PATHS,
+    st.sampled_from(["", ":1", ":", ":latest", ":b/c", ":ö"]),
+    st.sampled_from(["", f"@{SHA256}", f"@{SHA512}", "@", "@sha256:1", f"@{SHA256}/", "/"]),
+)
+def test_a_place_is_refused_or_read_back_from_what_it_is_called(kind: str, path: str, tag: str, digest: str) -> None:
+    try:
+        found = Reference.parse_place(kind + path + tag + digest)
+    except InputError as exc:
+        assert "\n" not in str(exc)
+        return
+    assert Reference.parse_place(str(found)) == found
+    assert found.is_layout == kind.startswith("oci")
+    if found.is_layout:
+        assert os.path.isabs(found.registry.partition(":")[2])
+
+
+@given(
+    st.sampled_from(["oci", "oci-archive"]),
+    st.lists(st.text(st.characters(exclude_characters="/:@\0", exclude_categories=["Cs"]), min_size=1, max_size=5), max_size=4),
+    st.none() | st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,20}", fullmatch=True),
+    st.none() | st.sampled_from([SHA256, SHA512]),
+)
+def test_every_path_without_a_colon_can_be_named(kind: str, parts: list[str], tag: str | None, digest: str | None) -> None:
+    path = "/" + "/".join(parts)
+    text = f"{kind}:{path}" + (f":{tag}" if tag else "") + (f"@{digest}" if digest else "")
+    assert Reference.parse_place(text) == Reference(f"{kind}:{os.path.abspath(path)}", "", tag, digest)

@@ -26,7 +26,6 @@ from ansible_collections.gating.containers.plugins.module_utils._errors import (
     InputError,
 )
 from ansible_collections.gating.containers.plugins.module_utils._images import Image
-from ansible_collections.gating.containers.plugins.module_utils._layout import Layout
 from ansible_collections.gating.containers.plugins.module_utils._reference import Reference
 from ansible_collections.gating.containers.plugins.module_utils._tool import (
     Build,
@@ -704,16 +703,16 @@ def test_a_tool_that_is_not_there(tmp_path: pathlib.Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("command", ["podman", "buildah"])
 @pytest.mark.parametrize(("index", "verb"), [(False, ["push"]), (True, ["manifest", "push", "--all"])])
 def test_save(tools: Tools, context: pathlib.Path, command: str, index: bool, verb: list[str]) -> None:
-    layout = tool_of(command).save(NAME, index, context)
+    image = tool_of(command).save(NAME, index, context)
     assert tools.arguments == [[command, *verb, "--quiet", str(NAME), f"oci:{context}:image"]]
-    assert (type(layout), layout._path) == (Layout, context)
+    assert image == Reference(f"oci:{context}", "")
 
 
 @pytest.mark.parametrize("index", [True, False])
 def test_docker_saves_an_archive(tools: Tools, context: pathlib.Path, index: bool) -> None:
-    layout = tool_of("docker").save(NAME, index, context)
+    image = tool_of("docker").save(NAME, index, context)
     assert tools.arguments == [["docker", "save", "--output", f"{context}/image.tar", str(NAME)]]
-    assert (type(layout), layout._path) == (Layout, context / "image.tar")
+    assert image == Reference(f"oci-archive:{context}/image.tar", "")
 
 
 @pytest.mark.parametrize(("command", "verb"), [("podman", "push"), ("buildah", "push"), ("docker", "save")])

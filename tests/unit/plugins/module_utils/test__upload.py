@@ -19,7 +19,6 @@ from ansible_collections.gating.containers.plugins.module_utils._errors import (
     InputError,
 )
 from ansible_collections.gating.containers.plugins.module_utils._images import Image
-from ansible_collections.gating.containers.plugins.module_utils._layout import Layout
 from ansible_collections.gating.containers.plugins.module_utils._manifest import (
     OCI_INDEX,
     OCI_MANIFEST,
@@ -58,10 +57,10 @@ class Fake(Tool):
             raise end
         return end
 
-    def save(self, name: Reference, index: bool, directory: pathlib.Path) -> Layout:
+    def save(self, name: Reference, index: bool, directory: pathlib.Path) -> Reference:
         self.saved.append((name, index))
         self.write(directory)
-        return Layout(directory)
+        return Reference(f"oci:{directory}", "")
 
 
 def upload(*platforms: str) -> Upload:
@@ -350,7 +349,7 @@ def write(directory: pathlib.Path, root: bytes, *blobs: bytes) -> None:
 
 
 CONFIG = b'{"os": "linux", "architecture": "arm", "variant": "v7"}'
-RAW = json.dumps({"mediaType": OCI_MANIFEST, "config": {"mediaType": "c", "digest": digest_of(CONFIG)}, "layers": []}).encode()
+RAW = json.dumps({"mediaType": OCI_MANIFEST, "config": {"mediaType": "c", "digest": digest_of(CONFIG), "size": len(CONFIG)}, "layers": []}).encode()
 
 
 def test_upload_to_the_intermediate_registry(http_server: t.Any, fake: Fake) -> None:
@@ -364,6 +363,8 @@ def test_upload_to_the_intermediate_registry(http_server: t.Any, fake: Fake) -> 
         server.on("PUT", f"{at}/manifests/{tag}", 201)
         server.on("HEAD", f"{at}/manifests/{tag}", 200, RAW, {"Docker-Content-Digest": digest_of(RAW)})
     server.on("HEAD", f"{at}/blobs/{digest_of(CONFIG)}", 200)
+    # Whether it tells so when that is mounted.
+    server.on("POST", f"{at}/blobs/uploads/", 201)
     server.on("GET", f"{at}/blobs/{digest_of(CONFIG)}", 200, CONFIG, times=2)
     registry = {"host": host, "port": port, "scheme": "http"}
     params = params_of(images=IMAGES[:1], method="intermediate-registry", intermediate_registry=registry, zuul={"build": "b1"})

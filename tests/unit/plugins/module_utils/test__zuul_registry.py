@@ -10,9 +10,11 @@ import contextlib
 import json
 import pathlib
 import tempfile
+import threading
 import typing as t
 
 import pytest
+from ansible_collections.gating.containers.plugins.module_utils import _progress
 from ansible_collections.gating.containers.plugins.module_utils._client import Client
 from ansible_collections.gating.containers.plugins.module_utils._credentials import (
     Access,
@@ -24,7 +26,6 @@ from ansible_collections.gating.containers.plugins.module_utils._errors import (
     InputError,
 )
 from ansible_collections.gating.containers.plugins.module_utils._images import Image
-from ansible_collections.gating.containers.plugins.module_utils._layout import Layout
 from ansible_collections.gating.containers.plugins.module_utils._manifest import (
     OCI_INDEX,
     OCI_MANIFEST,
@@ -159,10 +160,10 @@ class Saver(Tool):
         self._write = write
         self.saved: list[tuple[Reference, bool]] = []
 
-    def save(self, name: Reference, index: bool, directory: pathlib.Path) -> Layout:
+    def save(self, name: Reference, index: bool, directory: pathlib.Path) -> Reference:
         self.saved.append((name, index))
         self._write(directory)
-        return Layout(directory)
+        return Reference(f"oci:{directory}", "")
 
 
 def manifest_of(config: bytes, *layers: bytes) -> bytes:
@@ -234,7 +235,8 @@ def take(server: t.Any, *blobs: bytes) -> None:
     """Take blobs that are not there."""
     for blob in blobs:
         server.on("HEAD", f"{AT}/blobs/{digest_of(blob)}", 404)
-    server.on("POST", f"{AT}/blobs/uploads/", 202, b"", {"Location": "/up"}, times=len(blobs))
+    # Once it is asked whether it tells that it has a blob when that is mounted.
+    server.on("POST", f"{AT}/blobs/uploads/", 202, b"", {"Location": "/up"}, times=len(blobs) + 1)
     server.on("PUT", "/up", 201, times=len(blobs))
 
 
@@ -260,7 +262,10 @@ def test_publish_an_image(make: t.Any) -> None:
         (put,) = one.server.of("PUT", f"{AT}/manifests/{tag}")
         assert (put.body, put.headers["Content-Type"]) == (RAW, OCI_MANIFEST)
     methods = [request.method for request in one.server.requests if "/manifests/" in request.path]
-    assert methods == ["HEAD", "HEAD", "PUT", "PUT", "HEAD", "HEAD"]
+    # Each tag is looked up when it was written.
+    assert (methods[:2], sorted(methods[2:])) == (["HEAD", "HEAD"], ["HEAD", "HEAD", "PUT", "PUT"])
+    for tag in ("1", "2"):
+        assert [request.method for request in one.server.requests if request.path == f"{AT}/manifests/{tag}"] == ["HEAD", "PUT", "HEAD"]
     # Blobs before what names them.
     last_blob = max(number for number, request in enumerate(one.server.requests) if request.path == "/up")
     first_tag = min(number for number, request in enumerate(one.server.requests) if request.method == "PUT" and "/manifests/" in request.path)
@@ -301,6 +306,21 @@ def test_an_index_in_an_index_goes_first(make: t.Any) -> None:
     assert puts == [f"{AT}/manifests/{tag}" for tag in (DIGEST, digest_of(inner), "1")]
 
 
+def test_it_tells_how_far_it_is(make: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_progress, "_EVERY", 0.001)
+    one, lines, told = make("1"), [], threading.Event()
+
+    def report(line: str) -> None:
+        lines.append(line)
+        told.set()
+
+    serve(one.server, "1", RAW)
+    one.server._script["HEAD", f"{AT}/manifests/1"][0].hook = lambda: told.wait(5)
+    with _progress.reporting(report):
+        publish(one.registry, one.client, Saver(lambda directory: write(directory, RAW, CONFIG, LAYER)), Image(LOCAL), LOCAL, one.targets)
+    assert lines[0].startswith("0 of 1 images, ")
+
+
 def test_what_is_there_already_is_not_sent(make: t.Any) -> None:
     one = make("1", "2")
     serve(one.server, "1", RAW)
@@ -316,8 +336,9 @@ def test_only_tags_that_name_something_else_are_written(make: t.Any) -> None:
         serve(one.server, tag, before)
         one.server.on("PUT", f"{AT}/manifests/{tag}", 201)
         serve(one.server, tag, RAW)
-    for blob in (CONFIG, LAYER):
-        one.server.on("HEAD", f"{AT}/blobs/{digest_of(blob)}", 200)
+    # The smallest blob is there, and the registry says so also when it is to be mounted: then that is asked for the other one at once.
+    one.server.on("HEAD", f"{AT}/blobs/{digest_of(CONFIG)}", 200)
+    one.server.on("POST", f"{AT}/blobs/uploads/", 201, times=2)
     found = publish(one.registry, one.client, Saver(lambda directory: write(directory, RAW, CONFIG, LAYER)), Image(LOCAL), LOCAL, one.targets)
     assert [item.changed for item in found] == [False, True, True]
 
@@ -331,8 +352,8 @@ def test_what_a_registry_does_not_serve_is_an_error(make: t.Any, after: bytes | 
     serve(one.server, "1", after)
     with pytest.raises(ContainersError) as caught:
         publish(one.registry, one.client, Saver(lambda directory: write(directory, RAW, CONFIG, LAYER)), Image(LOCAL), LOCAL, one.targets)
-    told = f"{one.targets[0]} names {said} instead of {DIGEST} that the registry accepted: was it an index before? Use another tag"
-    assert str(caught.value) == f"push of {LOCAL}: {told}"
+    told = f"{one.server.name} accepted {DIGEST} but the tag names {said}: was it an index before, which some registries keep? Use another tag"
+    assert str(caught.value) == f"push of {LOCAL}: PUT manifest of {one.targets[0]}: {told}"
 
 
 def test_an_error_names_the_image_and_the_variable(make: t.Any) -> None:
@@ -354,9 +375,8 @@ def test_a_name_that_is_none_is_told_in_the_words_of_its_variable(keys: dict[str
 def test_a_blob_that_is_refused_leaves_the_tag_alone(make: t.Any) -> None:
     one = make("1")
     serve(one.server, "1", OTHER_RAW)
-    for blob in (CONFIG, LAYER):
-        one.server.on("HEAD", f"{AT}/blobs/{digest_of(blob)}", 404)
-    one.server.on("POST", f"{AT}/blobs/uploads/", 403, times=2)
+    one.server.on("HEAD", f"{AT}/blobs/{digest_of(CONFIG)}", 404)
+    one.server.on("POST", f"{AT}/blobs/uploads/", 403)
     with pytest.raises(ContainersError, match=f"^push of {LOCAL}: POST blob of .* answered 403"):
         publish(one.registry, one.client, Saver(lambda directory: write(directory, RAW, CONFIG, LAYER)), Image(LOCAL), LOCAL, one.targets)
 
@@ -364,25 +384,22 @@ def test_a_blob_that_is_refused_leaves_the_tag_alone(make: t.Any) -> None:
 def test_a_layer_that_is_not_there_leaves_the_tag_alone(make: t.Any) -> None:
     one = make("1")
     serve(one.server, "1", None)
-    for blob in (CONFIG, LAYER):
-        one.server.on("HEAD", f"{AT}/blobs/{digest_of(blob)}", 404)
-    one.server.on("POST", f"{AT}/blobs/uploads/", 202, b"", {"Location": "/up"}, times=2)
-    one.server.on("PUT", "/up", 201)
-    with pytest.raises(ContainersError, match=f"^push of {LOCAL}: .*{digest_of(LAYER).replace(':', '/')} is not in it"):
+    take(one.server, CONFIG, LAYER)
+    # The second one is cut off.
+    one.server.on("PUT", "/up", 201, times=None)
+    with pytest.raises(ContainersError, match=f"^push of {LOCAL}: blobs/{digest_of(LAYER).replace(':', '/')} of oci:.*: it is not there$"):
         publish(one.registry, one.client, Saver(lambda directory: write(directory, RAW, CONFIG)), Image(LOCAL), LOCAL, one.targets)
 
 
-def test_a_damaged_image_makes_no_request(temporary: pathlib.Path) -> None:
+def test_a_damaged_image_leaves_the_tag_alone(make: t.Any) -> None:
     def damaged(directory: pathlib.Path) -> None:
         write(directory, RAW)
         (directory / "blobs" / DIGEST.replace(":", "/")).write_bytes(b"damaged")
 
-    registry = parse(host="127.0.0.1", port=9)
-    with Client(Credentials(), ("pull",)) as client:
-        with pytest.raises(ContainersError, match=f"^push of {LOCAL}: .*: the manifest {DIGEST} is damaged$"):
-            publish(registry, client, Saver(damaged), Image(LOCAL), LOCAL, [registry.repository(Image(LOCAL)).with_tag("1")])
-        assert client.requests == 0
-    assert list(temporary.iterdir()) == []
+    one = make("1")
+    serve(one.server, "1", None)
+    with pytest.raises(ContainersError, match=f"^push of {LOCAL}: .*: the manifest {DIGEST} is damaged$"):
+        publish(one.registry, one.client, Saver(damaged), Image(LOCAL), LOCAL, one.targets)
 
 
 def test_an_image_that_cannot_be_saved_makes_no_request(temporary: pathlib.Path) -> None:
