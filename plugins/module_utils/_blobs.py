@@ -297,14 +297,17 @@ class Blobs:
         if repository in known.repositories:
             return Stored("there")
         near = known.repositories[0] if known.repositories else source if source.registry == repository.registry else None
-        if near is not None:
+        if near is not None and self._mounts.get(repository.registry) is not False:
             location = registry.place_blob(repository, blob.digest, near)
             if not location:
                 return Stored("mounted")
-            # It may be there without; zuul-registry mounts nothing, but has one store for all repositories.
             if self._mounts.get(repository.registry):
                 return registry.place_blob(repository, blob.digest) or Stored("there")
-            return Stored("there") if registry.has_blob(repository, blob.digest) else location
+            if not registry.has_blob(repository, blob.digest):
+                return location
+            # zuul-registry mounts nothing, but has one store for all repositories.
+            self._mounts[repository.registry] = False
+            return Stored("there")
         if self._mounts.get(repository.registry):
             return registry.place_blob(repository, blob.digest) or Stored("there")
         if not registry.has_blob(repository, blob.digest):

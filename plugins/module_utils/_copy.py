@@ -173,7 +173,8 @@ class Copier:
                 try:
                     self._client.finish(name)
                 except ContainersError as exc:
-                    self._fail([outcome for result in results for outcome in result.outcomes if outcome.target.registry == name], exc)
+                    outcomes = [outcome for result in results for outcome in result.outcomes if outcome.target.registry == name]
+                    self._fail([outcome for outcome in outcomes if outcome.digest != outcome.previous], exc)
         return results
 
     def copy(self, copy: Copy) -> Copied:

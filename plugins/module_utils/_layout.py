@@ -257,18 +257,22 @@ class Layout:
             raise ContainersError(f"{self.name}: {digest[:200]!r} is no digest: the image is damaged")
         return "blobs/" + digest.replace(":", "/")
 
-    def _entries(self) -> list[dict[str, t.Any]]:
-        """What the index lists; nothing if there is no layout yet."""
+    def _index(self) -> dict[str, t.Any]:
+        """The index, which lists nothing if there is no layout yet."""
         try:
             with self._open(_INDEX) as file:
-                items = json.loads(file.read())["manifests"]
+                index = json.loads(file.read())
+            items = index["manifests"]
         except MissingError:
-            return []
+            return {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}
         except (ValueError, TypeError, KeyError, RecursionError):
             items = None
         if not isinstance(items, list) or not all(isinstance(item, dict) and is_digest(str(item.get("digest"))) for item in items):
             raise ContainersError(f"{self.name} is no OCI image layout: its index.json is damaged")
-        return items
+        return t.cast("dict[str, t.Any]", index)
+
+    def _entries(self) -> list[dict[str, t.Any]]:
+        return t.cast("list[dict[str, t.Any]]", self._index()["manifests"])
 
     # -- manifests ---------------------------------------------------------------------------------------------------
 
@@ -333,15 +337,15 @@ class Layout:
         if image.tag:
             entry["annotations"] = {REF_NAME: image.tag}
         with self._lock, self._told(f"index.json of {self.name}"), self._files.alone():
-            entries = self._entries()
+            index = self._index()
+            entries = index["manifests"]
             if image.tag:
                 before = self._found(image)
                 entries = [other for other in entries if other not in before]
             elif any(other["digest"] == manifest.digest for other in entries):
                 return
             # In an order that does not depend on which image came first.
-            entries = sorted([*entries, entry], key=lambda item: (_ref_name(item), item["digest"]))
-            index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+            index["manifests"] = sorted([*entries, entry], key=lambda item: (_ref_name(item), item["digest"]))
             self._write(_VERSION, [b'{"imageLayoutVersion":"1.0.0"}'])
             self._write(_INDEX, [json.dumps(index, separators=(",", ":")).encode()])
 
@@ -368,7 +372,12 @@ class Layout:
         path = self._path_of(digest)
 
         def parts() -> t.Iterator[bytes]:
-            with self._open(path) as file, self._told(f"read of {digest} of {self.name}"):
+            try:
+                opened = self._open(path)
+            except MissingError as exc:
+                # The image is there, but not whole.
+                raise ContainersError(f"{exc}: the image is damaged") from None
+            with opened as file, self._told(f"read of {digest} of {self.name}"):
                 while True:
                     part = file.read(_PART)
                     if not part:

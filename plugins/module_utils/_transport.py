@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import http.cookiejar
 import os
 import pathlib
@@ -21,10 +22,11 @@ try:
     import requests
     import urllib3
     from requests import Session
+    from requests.adapters import HTTPAdapter
     from urllib3.exceptions import MaxRetryError
 except ImportError:  # reported by the entry points, see _entry.py
     REQUESTS_IMPORT_ERROR: str | None = traceback.format_exc()
-    Session = object  # type: ignore[assignment,misc]
+    Session = HTTPAdapter = object  # type: ignore[assignment,misc]
 else:
     REQUESTS_IMPORT_ERROR = None
 
@@ -44,6 +46,54 @@ from ansible_collections.gating.containers.plugins.module_utils._retry import (
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "HTTP_REQUEST")
 _FINAL_TLS = (*_NO_TLS, "CERTIFICATE_VERIFY_FAILED", "_ALERT_", "PEM", "X509")
 _BACKOFF = 0.25  # seconds; the pauses are 0, 2, 4, 8 … times as long
+
+
+class _Lines:
+    """A file that remembers the last line that was read."""
+
+    def __init__(self, file: t.Any) -> None:
+        self.file = file
+        self.last = b"\n"
+
+    def readline(self, size: int = -1) -> bytes:
+        self.last = self.file.readline(size)
+        return self.last
+
+    def __getattr__(self, name: str) -> t.Any:
+        return getattr(self.file, name)
+
+
+class _Response(http.client.HTTPResponse):
+    """An answer whose headers are whole. http.client takes the end of a connection for that of the headers, and an answer without a length for empty."""
+
+    def begin(self) -> None:
+        lines = _Lines(self.fp)
+        self.fp = t.cast(t.Any, lines)
+        super().begin()
+        self.fp = lines.file
+        if lines.last.strip(b"\r\n") or not lines.last:
+            raise http.client.RemoteDisconnected("the connection was closed amid the headers")
+
+
+class _Adapter(HTTPAdapter):
+    """Connections whose answers are ``_Response``."""
+
+    def init_poolmanager(self, *args: t.Any, **options: t.Any) -> None:
+        super().init_poolmanager(*args, **options)
+        self.poolmanager.pool_classes_by_scheme = self._pools()
+
+    def proxy_manager_for(self, proxy: str, **options: t.Any) -> t.Any:
+        manager = super().proxy_manager_for(proxy, **options)
+        manager.pool_classes_by_scheme = self._pools()
+        return manager
+
+    @staticmethod
+    def _pools() -> dict[str, t.Any]:
+        def pool(kind: t.Any) -> t.Any:
+            connection = type(kind.ConnectionCls.__name__, (kind.ConnectionCls,), {"response_class": _Response})
+            return type(kind.__name__, (kind,), {"ConnectionCls": connection})
+
+        return {"http": pool(urllib3.HTTPConnectionPool), "https": pool(urllib3.HTTPSConnectionPool)}
 
 
 class _Session(Session):
@@ -166,7 +216,7 @@ class Transport:
         self._counter = counter
         self._tls = TlsFiles(access)
         self._session = _Session()
-        adapter = requests.adapters.HTTPAdapter(pool_connections=4, pool_maxsize=2 * parallel)
+        adapter = _Adapter(pool_connections=4, pool_maxsize=2 * parallel)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
         # A cookie makes Harbor ask for a CSRF token.

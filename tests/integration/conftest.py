@@ -64,8 +64,8 @@ def proxy_to() -> t.Iterator[t.Callable[..., Proxy]]:
     """Makes proxies in front of registries."""
     made = []
 
-    def make(server: registries.Server, rule: Rule | None = None) -> Proxy:
-        made.append(Proxy(server.port, server.host, rule))
+    def make(server: registries.Server, rule: Rule | None = None, **options: t.Any) -> Proxy:
+        made.append(Proxy(server.port, server.host, rule, **options))
         return made[-1]
 
     yield make

@@ -6,9 +6,14 @@
 
 from __future__ import annotations
 
+import base64
+import collections
+import dataclasses
+import functools
 import os
 import pathlib
 import random
+import re
 import signal
 import threading
 import time
@@ -18,8 +23,9 @@ import pytest
 from ansible_collections.gating.containers.plugins.module_utils._client import Client
 from ansible_collections.gating.containers.plugins.module_utils._copy import Copied, Copier, parse_copies
 from ansible_collections.gating.containers.plugins.module_utils._credentials import Credentials
+from ansible_collections.gating.containers.plugins.module_utils._retry import RetryPolicy
 from artifacts import check, push, refer, referrers
-from proxy import Answer, Proxy
+from proxy import Answer, Proxy, Request, Tokens
 from registries import Server, start_docker_registry, start_olareg
 
 from playbooks import Ansible
@@ -148,54 +154,363 @@ def test_a_slow_destination_does_not_stop_the_others(
     check(other.api, "slow", "1")
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Fault:
+    """Tricks for the first requests of a kind.
+
+    :param side: ``source`` or ``target``.
+    :param part: of the path.
+    :param each: whether every image, blob and tag has its own first requests; else all together.
+    """
+
+    side: str
+    method: str
+    part: str
+    tricks: tuple[Answer | t.Callable[[Answer], Answer], ...]
+    each: bool = True
+
+
 class Faults:
-    """Answers with faults, each a number of times for each request that it suits."""
+    """An early rule of a proxy that lets faults happen.
 
-    def __init__(self, *faults: tuple[str, str, int, Answer]) -> None:
-        self.faults = faults
-        self.met: dict[tuple[int, str, str], int] = {}
-        self.lock = threading.Lock()
+    :param challenge: goes along with each 401.
+    """
 
-    def __call__(self, method: str, path: str, body: bytes) -> Answer | None:
-        for number, (wanted, part, times, answer) in enumerate(self.faults):
-            if method == wanted and part in path:
-                key = (number, method, path.partition("?")[0].partition("uploads/")[0])
-                with self.lock:
-                    self.met[key] = self.met.get(key, 0) + 1
-                    if self.met[key] <= times:
-                        return answer
+    def __init__(self, faults: t.Iterable[Fault], challenge: str = 'Basic realm="x"') -> None:
+        self.faults = list(faults)
+        self.challenge = challenge
+        self.happened: collections.Counter[Fault] = collections.Counter()
+        self._met: collections.Counter[tuple[Fault, str]] = collections.Counter()
+        self._lock = threading.Lock()
+
+    def __call__(self, method: str, path: str, headers: t.Any) -> Answer | t.Callable[[Answer], Answer] | None:
+        # The name of an upload is another one each time.
+        what = re.sub("/uploads/.*", "/uploads/", path) if method == "PUT" else path
+        what = what + path.partition("digest=")[2] if method == "PUT" else what
+        with self._lock:
+            for fault in self.faults:
+                key = (fault, what if fault.each else "")
+                if method == fault.method and fault.part in path and self._met[key] < len(fault.tricks):
+                    self._met[key] += 1
+                    self.happened[fault] += 1
+                    trick = fault.tricks[self._met[key] - 1]
+                    refused = isinstance(trick, Answer) and trick.status == 401
+                    return Answer(401, b"", {"WWW-Authenticate": self.challenge}) if refused else trick
         return None
 
 
+def cut(*places: str) -> tuple[t.Callable[[Answer], Answer], ...]:
+    """The registry does what it is asked, but its answer does not arrive."""
+    return tuple(functools.partial(dataclasses.replace, cut=place) for place in places)
+
+
+def flip(answer: Answer) -> Answer:
+    """One bit is changed on the way."""
+    middle = len(answer.body) // 2
+    return dataclasses.replace(answer, body=answer.body[:middle] + bytes([answer.body[middle] ^ 1]) + answer.body[middle + 1 :])
+
+
 RETRY = Answer(429, b"", {"Retry-After": "0"})
-SOURCE_FAULTS = {
-    "429 with Retry-After": ("GET", "/manifests/", 3, RETRY),
-    "429 without": ("GET", "/blobs/", 2, Answer(429)),
-    "503": ("GET", "/blobs/", 2, Answer(503)),
-    "500 manifest": ("GET", "/manifests/", 1, Answer(500)),
-}
-TARGET_FAULTS = {
-    "503 upload": ("PUT", "/blobs/", 2, Answer(503)),
-    "401 upload": ("PUT", "/blobs/", 1, Answer(401, b"", {"WWW-Authenticate": 'Basic realm="x"'})),
-    "mount 400": ("POST", "?mount", 9, Answer(400)),
-    "mount 401": ("POST", "?mount", 9, Answer(401, b"", {"WWW-Authenticate": 'Basic realm="x"'})),
-    "mount 404": ("POST", "?mount", 9, Answer(404)),
-    "mount 405": ("POST", "?mount", 9, Answer(405)),
-    "502 manifest": ("PUT", "/manifests/", 2, Answer(502)),
-    "429 post": ("POST", "/blobs/", 2, RETRY),
+MOUNT_REFUSED = [Answer(400), Answer(401), Answer(404), Answer(405)]
+FAULTS = {
+    "429 with Retry-After": Fault("source", "GET", "/manifests/", (RETRY,) * 3),
+    "429 without": Fault("source", "GET", "/blobs/", (Answer(429),) * 3),
+    "503": Fault("source", "GET", "/blobs/", (Answer(503),) * 2),
+    "500 manifest": Fault("source", "GET", "/manifests/", (Answer(500),)),
+    "body cut at half": Fault("source", "GET", "/blobs/", cut("body")),
+    "body cut twice": Fault("source", "GET", "/blobs/", cut("body", "body")),
+    "manifest cut at half": Fault("source", "GET", "/manifests/", cut("body")),
+    "flipped byte": Fault("source", "GET", "/blobs/", (flip,)),
+    "503 upload": Fault("target", "PUT", "/blobs/", (Answer(503),) * 2),
+    "401 upload": Fault("target", "PUT", "/blobs/", (Answer(401),)),
+    "upload cut at half": Fault("target", "PUT", "/blobs/", (Answer(0, cut="request"),)),
+    "502 manifest": Fault("target", "PUT", "/manifests/", (Answer(502),) * 2),
+    "manifest upload cut at half": Fault("target", "PUT", "/manifests/", (Answer(0, cut="request"),)),
+    "429 post": Fault("target", "POST", "/blobs/", (RETRY,) * 3),
+    "404 upload": Fault("target", "PUT", "/blobs/", (Answer(404),)),
+    **{f"mount {answer.status}": Fault("target", "POST", "?mount", (answer,) * 2, each=False) for answer in MOUNT_REFUSED},
+    **{
+        f"{method} {part}, closed {where} the headers": Fault(side, method, f"/{part}/", cut(*places))
+        for side, method, part in (
+            ("source", "GET", "manifests"),
+            ("source", "GET", "blobs"),
+            ("target", "HEAD", "manifests"),
+            ("target", "HEAD", "blobs"),
+            ("target", "POST", "blobs"),
+            ("target", "PUT", "blobs"),
+            ("target", "PUT", "manifests"),
+        )
+        for where, places in (("before", ("before",)), ("amid", ("status", "headers", "blank")))
+    },
+    "referrers 400": Fault("source", "GET", "/referrers/", (Answer(400),) * 9),
+    "referrers 404": Fault("source", "GET", "/referrers/", (Answer(404),) * 9),
+    "referrers 303 to a page": Fault("target", "GET", "/referrers/", (Answer(303, b"<html>no", {"Location": "/v2/?page"}),) * 9),
 }
 
 
-@pytest.mark.parametrize("name", [*SOURCE_FAULTS, *TARGET_FAULTS, "all"])
-def test_faults_that_pass(registry: Server, other: Server, proxy_to: t.Callable[..., Proxy], name: str) -> None:
-    one = proxy_to(registry, Faults(*([SOURCE_FAULTS[name]] if name in SOURCE_FAULTS else SOURCE_FAULTS.values() if name == "all" else [])))
-    two = proxy_to(other, Faults(*([TARGET_FAULTS[name]] if name in TARGET_FAULTS else TARGET_FAULTS.values() if name == "all" else [])))
-    digest = push(registry.api, "a", "1", layers=2)
-    credentials = {**registry.credentials(one.name), **other.credentials(two.name)}
-    done, dummy = copy(credentials, (f"{one.name}/a:1", f"{two.name}/b:1"), retries=8)
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RetryPolicy, "get_backoff_time", lambda self: 0)
+
+
+class Side(t.NamedTuple):
+    """One side of a copy: a registry behind a proxy with faults, and maybe with tokens."""
+
+    proxy: Proxy
+    faults: Faults
+    tokens: Tokens | None
+    #: The token server.
+    server: Proxy | None
+    credentials: dict[str, t.Any]
+
+
+@pytest.fixture
+def side_of(proxy_to: t.Callable[..., Proxy]) -> t.Callable[..., Side]:
+    def make(server: Server, faults: t.Iterable[Fault] = (), tokens: Tokens | None = None) -> Side:
+        if tokens is None:
+            played = Faults(faults)
+            proxy = proxy_to(server, early=[played])
+            return Side(proxy, played, None, None, server.credentials(proxy.name))
+        issuer = proxy_to(server, early=[tokens.serve])
+        tokens.realm = f"http://{issuer.name}/token"
+        played = Faults(faults, tokens.challenge)
+        login = base64.b64encode(f"{server.username}:{server.password}".encode()).decode()
+        proxy = proxy_to(server, early=[tokens.guard, played], authorization=f"Basic {login}")
+        return Side(proxy, played, tokens, issuer, {proxy.name: {"username": tokens.username, "password": tokens.password}})
+
+    return make
+
+
+def check_secrets(*sides: Side) -> None:
+    """See that each password went to its token server only, and each token to its registry."""
+    for side in sides:
+        assert side.tokens
+        assert side.server
+        assert {request.headers.get("Authorization") for request in side.server.requests} == {side.tokens.login}
+        sent = {request.headers.get("Authorization") for request in side.proxy.requests}
+        assert sent <= {None, *(f"Bearer {token}" for token in side.tokens.issued)}
+
+
+@pytest.mark.parametrize(
+    ("names", "tokens", "within"),
+    [
+        *(pytest.param([name], False, False, id=name) for name in FAULTS),
+        *(pytest.param([name], True, False, id=f"{name}, tokens") for name in ("401 upload", "body cut at half", "flipped byte")),
+        pytest.param(list(FAULTS), False, False, id="all"),
+        pytest.param(list(FAULTS), True, False, id="all, tokens"),
+        pytest.param(list(FAULTS), False, True, id="all, one registry"),
+        pytest.param(list(FAULTS), True, True, id="all, one registry, tokens"),
+    ],
+)
+def test_faults_that_pass(
+    registry: Server, other: Server, side_of: t.Callable[..., Side], no_pauses: None, names: list[str], tokens: bool, within: bool
+) -> None:
+    digest = push(registry.api, "a", "1", layers=3, size=300_000)
+    sbom = refer(registry.api, "a", digest, "an SBOM", True)
+    faults = [FAULTS[name] for name in names]
+    server = registry if within else other
+    one = side_of(registry, [fault for fault in faults if within or fault.side == "source"], Tokens() if tokens else None)
+    two = one if within else side_of(server, [fault for fault in faults if fault.side == "target"], Tokens() if tokens else None)
+    credentials = {**one.credentials, **two.credentials}
+    done, dummy = copy(credentials, (f"{one.proxy.name}/a:1", f"{two.proxy.name}/b:1"), retries=5 if len(faults) == 1 else 30, referrers=True)
+    assert errors(done) == []
+    assert server.api.digest("b", "1") == digest
+    check(server.api, "b", "1")
+    assert referrers(server.api, "b", digest) == {sbom}
+    check(server.api, "b", sbom)
+    happened = {name for name in names if one.faults.happened[FAULTS[name]] or two.faults.happened[FAULTS[name]]}
+    # A registry is asked for referrers until it has no list; between registries only one blob is tried to be mounted.
+    late = {"referrers 404", "referrers 303 to a page"} if within else {"referrers 404", "mount 401", "mount 404", "mount 405"}
+    assert set(names) - happened <= (late if len(names) > 1 else set())
+    if tokens:
+        check_secrets(one, two)
+
+
+def of_blobs(side: Side) -> list[list[Request]]:
+    """The downloads, those of a blob together."""
+    found = collections.defaultdict(list)
+    for request in side.proxy.requests:
+        if request.method == "GET" and "/blobs/" in request.path:
+            found[request.path].append(request)
+    return list(found.values())
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_download_goes_on_where_it_broke(registry: Server, other: Server, side_of: t.Callable[..., Side], no_pauses: None, times: int) -> None:
+    digest = push(registry.api, "a", "1", layers=2, size=700_000)
+    one, two = side_of(registry, [Fault("source", "GET", "/blobs/", cut("body") * times)]), side_of(other)
+    done, dummy = copy({**one.credentials, **two.credentials}, (f"{one.proxy.name}/a:1", f"{two.proxy.name}/b:1"))
     assert errors(done) == []
     assert other.api.digest("b", "1") == digest
     check(other.api, "b", "1")
+    sizes = []
+    for downloads in of_blobs(one):
+        assert len(downloads) == times + 1
+        done_before = 0
+        for download in downloads:
+            assert download.headers.get("Range") == (f"bytes={done_before}-" if done_before else None)
+            assert download.status == (206 if done_before else 200)
+            done_before += download.sent
+        sizes.append(done_before)
+    # No byte came twice.
+    assert len([size for size in sizes if size == 700_000]) == 3
+    assert max(sizes) == 700_000
+    assert len({request.path for request in two.proxy.requests if request.method == "PUT" and "/blobs/" in request.path}) == len(sizes), (
+        "no upload was begun anew"
+    )
+
+
+def test_a_download_goes_on_where_a_registry_ignores_range(
+    registry: Server, other: Server, zuul_registry: Server, side_of: t.Callable[..., Side], no_pauses: None
+) -> None:
+    digest = push(registry.api, "a", "1", layers=2, size=700_000)
+    done, dummy = copy({**registry.credentials(), **zuul_registry.credentials()}, (f"{registry.name}/a:1", f"{zuul_registry.name}/a:1"))
+    assert errors(done) == []
+    one = side_of(zuul_registry, [FAULTS["body cut at half"]])
+    done, dummy = copy({**one.credentials, **other.credentials()}, (f"{one.proxy.name}/a:1", f"{other.name}/b:1"))
+    assert errors(done) == []
+    assert other.api.digest("b", "1") == digest
+    check(other.api, "b", "1")
+    large = [downloads for downloads in of_blobs(one) if downloads[-1].sent == 700_000]
+    assert len(large) == 3
+    for first, second in large:
+        assert (second.status, second.headers["Range"]) == (200, f"bytes={first.sent}-")
+
+
+@pytest.mark.parametrize("tokens", [False, True], ids=["basic", "tokens"])
+@pytest.mark.parametrize("answer", MOUNT_REFUSED, ids=lambda answer: str(answer.status))
+def test_a_registry_that_mounts_nothing(registry: Server, side_of: t.Callable[..., Side], no_pauses: None, answer: Answer, tokens: bool) -> None:
+    digest = push(registry.api, "a", "1", layers=3)
+    one = side_of(registry, [Fault("target", "POST", "?mount", (answer,) * 99, each=False)], Tokens() if tokens else None)
+    done, dummy = copy(one.credentials, (f"{one.proxy.name}/a:1", f"{one.proxy.name}/b:1"))
+    assert errors(done) == []
+    assert registry.api.digest("b", "1") == digest
+    assert len(check(registry.api, "b", "1")) == 10
+    assert done[0].stored == {"sent": 10, "mounted": 0, "there": 0}
+    if tokens:
+        check_secrets(one)
+
+
+@pytest.mark.parametrize("limits", [{"uses": 30}, {"lifetime": 1.0}], ids=["uses", "lifetime"])
+def test_tokens_that_end_while_it_is_copied(registry: Server, other: Server, side_of: t.Callable[..., Side], no_pauses: None, limits: dict[str, t.Any]) -> None:
+    digest = push(registry.api, "a", "1", layers=12)
+    one, two = side_of(registry, tokens=Tokens(**limits)), side_of(other, tokens=Tokens(**limits))
+    for side in (one, two):
+        side.proxy.rule = lambda method, path, body: time.sleep(0.1)
+    done, dummy = copy({**one.credentials, **two.credentials}, (f"{one.proxy.name}/a:1", f"{two.proxy.name}/b:1"), retries=8)
+    assert errors(done) == []
+    assert other.api.digest("b", "1") == digest
+    assert len(check(other.api, "b", "1")) == 37
+    for side in (one, two):
+        assert side.tokens
+        assert len(side.tokens.issued) >= 2
+        assert side.tokens.refused or "lifetime" in limits
+    check_secrets(one, two)
+
+
+@pytest.mark.parametrize("kind", ["basic", "tokens"])
+def test_a_destination_that_keeps_the_old_tag(registry: Server, other: Server, side_of: t.Callable[..., Side], kind: str) -> None:
+    digest, old = push(registry.api, "a", "1", layers=2), push(other.api, "b", "1", layers=1, seed="old")
+    stored = Answer(201, b"", {"Docker-Content-Digest": digest})
+    one = side_of(other, [Fault("target", "PUT", "/manifests/1", (stored,) * 9)], Tokens() if kind == "tokens" else None)
+    done, dummy = copy({**registry.credentials(), **one.credentials}, (f"{registry.name}/a:1", f"{one.proxy.name}/b:1", f"{one.proxy.name}/b:2"))
+    name = f"{one.proxy.name}/b:1"
+    assert errors(done) == [f"PUT manifest of {name}: {one.proxy.name} accepted {digest} but the tag names {old}"]
+    assert other.api.state("b") == {"b:1": old, "b:2": digest}
+    check(other.api, "b", "1")
+    check(other.api, "b", "2")
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["new", "updated"])
+@pytest.mark.parametrize("platforms", [[], ["linux/arm64"]], ids=["all", "some"])
+def test_a_source_that_moves_while_it_is_copied(registry: Server, other: Server, proxy_to: t.Callable[..., Proxy], before: bool, platforms: list[str]) -> None:
+    digests = [push(registry.api, "a", tag, layers=2) for tag in ("1", "2")]
+    moved = registry.api.call("GET", "a/manifests/2")
+    if before:
+        push(other.api, "b", "1", layers=1, seed="old")
+    asked = []
+
+    def move(answer: Answer) -> Answer:
+        asked.append(answer)
+        if len(asked) == 1:
+            registry.api.manifest("a", "1", moved.headers["Content-Type"], moved.content)
+        return answer
+
+    one = proxy_to(registry, lambda method, path, body: move if "/manifests/1" in path else None)
+    done, dummy = copy({**registry.credentials(one.name), **other.credentials()}, (f"{one.name}/a:1", f"{other.name}/b:1"), platforms=platforms)
+    assert errors(done) == []
+    assert registry.api.digest("a", "1") == digests[1]
+    assert asked
+    assert other.api.digest("b", "1") == done[0].digest
+    assert platforms or done[0].digest in digests
+    check(other.api, "b", "1")
+    # By the next run it is the new one.
+    done, dummy = copy({**registry.credentials(one.name), **other.credentials()}, (f"{one.name}/a:1", f"{other.name}/b:1"))
+    assert other.api.digest("b", "1") == digests[1]
+    check(other.api, "b", "1")
+
+
+def requests_of(sides: t.Sequence[Side], *images: tuple[t.Any, ...]) -> tuple[int, int]:
+    """Copy, and count the requests to registries and to their token servers."""
+    for side in sides:
+        side.proxy.requests.clear()
+        t.cast(Proxy, side.server).requests.clear()
+    done, dummy = copy({name: login for side in sides for name, login in side.credentials.items()}, *images)
+    assert errors(done) == []
+    return sum(len(side.proxy.requests) for side in sides), sum(len(t.cast(Proxy, side.server).requests) for side in sides)
+
+
+@pytest.mark.parametrize("layers", [6, 12])
+def test_requests_with_tokens(registry: Server, other: Server, side_of: t.Callable[..., Side], layers: int) -> None:
+    digest = push(registry.api, "a/source", "1", layers=layers)
+    one, two = side_of(registry, tokens=Tokens()), side_of(other, tokens=Tokens())
+    more = 3 * (layers - 6)
+    within = (f"{one.proxy.name}/a/source:1", f"{one.proxy.name}/b:1")
+    asked, tokens = requests_of([one], within)
+    assert asked <= 33 + more
+    assert tokens == 2, "one for each repository"
+    assert requests_of([one], within) == (3, 2), "a ping, two HEADs"
+    between = (f"{one.proxy.name}/a/source:1", f"{two.proxy.name}/c:1")
+    asked, tokens = requests_of([one, two], between)
+    assert asked <= 75 + 3 * more
+    assert tokens == 2
+    assert requests_of([one, two], between) == (4, 2), "two pings, two HEADs"
+    for server, name in ((registry, "b"), (other, "c")):
+        assert server.api.digest(name, "1") == digest
+        assert len(check(server.api, name, "1")) == 19 + more
+    check_secrets(one, two)
+
+
+@pytest.mark.parametrize("layers", [6, 12])
+def test_requests_at_zuul_registry(registry: Server, other: Server, zuul_registry: Server, proxy_to: t.Callable[..., Proxy], layers: int) -> None:
+    digest = push(registry.api, "a", "1", layers=layers)
+    one, two, zuul = proxy_to(registry), proxy_to(other), proxy_to(zuul_registry)
+    credentials = {**registry.credentials(one.name), **other.credentials(two.name), **zuul_registry.credentials(zuul.name)}
+    more = 3 * (layers - 6)
+
+    def requests_for(source: str, target: str) -> tuple[int, int]:
+        proxies = [proxy for proxy in (one, two, zuul) if proxy.name in source + target]
+        for proxy in proxies:
+            proxy.requests.clear()
+        done, all_requests = copy(credentials, (source, target))
+        assert errors(done) == []
+        assert done[0].digest == digest
+        asked = sum(len(proxy.requests) for proxy in proxies)
+        # Its token server is reached past the proxy. One more for each registry is the try whether it speaks https.
+        return asked, all_requests - asked - len(proxies)
+
+    into, within, out = (f"{one.name}/a:1", f"{zuul.name}/b:1"), (f"{zuul.name}/b:1", f"{zuul.name}/c:1"), (f"{zuul.name}/c:1", f"{two.name}/d:1")
+    asked, tokens = requests_for(*into)
+    # It does not tell by a mount that it has a blob, so each costs a HEAD.
+    assert (asked <= 75 + 19 + 4 * more, tokens) == (True, 1)
+    asked, tokens = requests_for(*within)
+    # It mounts nothing: for each blob a mount that it refuses, an upload that is begun, and a HEAD.
+    assert (asked <= 11 + 3 * (19 + more), tokens) == (True, 2)
+    asked, tokens = requests_for(*out)
+    assert (asked <= 75 + 3 * more, tokens) == (True, 1)
+    assert requests_for(*into) == (4, 1)
+    assert requests_for(*within) == (3, 2)
+    assert len(check(other.api, "d", "1")) == 19 + more
 
 
 def test_a_blob_that_was_changed_on_the_way_is_tagged_nowhere(registry: Server, other: Server, proxy_to: t.Callable[..., Proxy]) -> None:

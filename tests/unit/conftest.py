@@ -164,7 +164,7 @@ class Server:
         :param target: with a query to be matched as a whole, else for any query.
         :param body: bytes, text, or something to be sent as JSON.
         :param times: how often; ``None`` for as often as asked, never included.
-        :param cut: close the connection ``before`` the answer or amid its ``body``.
+        :param cut: close the connection ``before`` the answer, amid its ``headers`` or amid its ``body``.
         :param hook: called before answering.
         """
         content = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
@@ -233,6 +233,11 @@ class Server:
         handler.send_response(answer.status)
         for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
             handler.send_header(name, value)
+        if answer.cut == "headers":
+            handler.send_header("X-Last", "its line has no e")
+            handler.wfile.write(b"".join(handler._headers_buffer)[:-2])
+            handler.close_connection = True
+            return
         handler.end_headers()
         if answer.cut == "body":
             handler.wfile.write(answer.body[: len(answer.body) // 2])

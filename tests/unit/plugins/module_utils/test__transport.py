@@ -216,7 +216,7 @@ def test_retries_of_one_request(http_server: t.Any, make: t.Any) -> None:
     assert make().get(server.url, retries=0).status_code == 503
 
 
-@pytest.mark.parametrize("cut", ["before", "body"])
+@pytest.mark.parametrize("cut", ["before", "headers", "body"])
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
 def test_asks_again_after_a_broken_connection(http_server: t.Any, make: t.Any, method: str, cut: str) -> None:
     server = http_server()
@@ -229,7 +229,7 @@ def test_asks_again_after_a_broken_connection(http_server: t.Any, make: t.Any, m
     assert client.counter.value == 3
 
 
-@pytest.mark.parametrize("cut", ["before", "body"])
+@pytest.mark.parametrize("cut", ["before", "headers", "body"])
 def test_tells_that_the_connection_breaks(http_server: t.Any, make: t.Any, cut: str) -> None:
     server = http_server()
     server.on("GET", "/", 200, BODY, cut=cut, times=4)
@@ -238,6 +238,35 @@ def test_tells_that_the_connection_breaks(http_server: t.Any, make: t.Any, cut: 
         client.get(server.url)
     assert caught.value.status is None
     assert client.counter.value == 4
+
+
+@pytest.mark.parametrize("end", [0, 17, 18, 28, 40, 44, 57, 68, 69])
+@pytest.mark.parametrize("status", [200, 202, 404])
+def test_headers_that_end_with_the_connection_are_no_headers(make: t.Any, pauses: list[float], status: int, end: int) -> None:
+    text = f"HTTP/1.1 {status} Said\r\nContent-Length: 0\r\nLocation: http://127.0.0.1/a\r\n\r\n".encode()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            for content in (text[:end], text):
+                with listening.accept()[0] as connection:
+                    connection.recv(65536)
+                    connection.sendall(content)
+
+        threading.Thread(target=answer, daemon=True).start()
+        made = make()
+        response = made.transport.request("HEAD", f"http://127.0.0.1:{listening.getsockname()[1]}/", what="HEAD it")
+    assert (response.status_code, response.headers["Location"]) == (status, "http://127.0.0.1/a")
+    assert made.counter.value == 2
+
+
+@pytest.mark.parametrize("cut", ["", "headers"])
+def test_through_a_proxy_headers_are_whole_too(http_server: t.Any, make: t.Any, monkeypatch: pytest.MonkeyPatch, cut: str) -> None:
+    server = http_server()
+    server.on("GET", "http://registry.example/", 200, BODY, cut=cut)
+    if cut:
+        server.on("GET", "http://registry.example/", 200, BODY)
+    monkeypatch.setenv("http_proxy", server.url)
+    assert make().get("http://registry.example/").content == BODY
 
 
 def test_tells_that_nobody_listens(make: t.Any, pauses: list[float]) -> None:
