@@ -28,6 +28,7 @@ from ansible_collections.gating.containers.plugins.module_utils._credentials imp
 )
 from ansible_collections.gating.containers.plugins.module_utils._errors import (
     RegistryError,
+    mask,
     registry_message,
 )
 
@@ -94,7 +95,7 @@ class Authenticator:
 
     :param registry: its name, for errors and for what is special about it.
     :param base_url: ``scheme://host[:port]`` of the registry.
-    :param find_login: gives the login for a repository, or ``None``.
+    :param find_login: gives the login for a repository, or ``None``; second is one that was refused, where another may be had by now.
     :param request: makes one HTTP request: ``Transport.request``.
     :param actions: what is to be done on every repository: ``pull``, ``push``, ``delete``. One token for each
         repository is asked for with all of them.
@@ -106,7 +107,7 @@ class Authenticator:
         self,
         registry: str,
         base_url: str,
-        find_login: t.Callable[[str], Login | None],
+        find_login: t.Callable[[str, Login | None], Login | None],
         request: t.Callable[..., t.Any],
         actions: t.Sequence[str],
         clock: t.Callable[[], float] = time.monotonic,
@@ -129,9 +130,7 @@ class Authenticator:
 
     def clean(self, text: str) -> str:
         """Take everything that was sent as an authorization out of a text, such as a registry's own words."""
-        for secret in sorted(self._secrets, key=len, reverse=True):
-            text = text.replace(secret, "********")
-        return text
+        return mask(text, self._secrets)
 
     def learn(self, header: str) -> bool:
         """Remember how the registry wants to be asked, from a ``WWW-Authenticate`` header; false if it says nothing usable."""
@@ -177,7 +176,7 @@ class Authenticator:
         if used is None and self._challenge is not None:
             return bool(self._challenge.scheme == "bearer" or self._login(repository))
         if self._challenge is None or self._challenge.scheme != "bearer":
-            return self._challenge != before and learned
+            return (self._challenge != before and learned) or self.renewed(repository, used)
         wanted = actions_in_scope(self._challenge.parameters.get("scope", ""), repository)
         with self._lock:
             extra = self._extra.setdefault(repository, [])
@@ -186,12 +185,29 @@ class Authenticator:
                 del self._tokens[key]
         return True
 
+    def renewed(self, repository: str, used: str | None) -> bool:
+        """Whether there is another login now than the one that a registry refused: that of a credential helper may have expired.
+
+        :param used: the Authorization that it refused.
+        """
+        if not used or not used.startswith("Basic "):
+            return False
+        login = self._login(repository)
+        return login is not None and ("Basic " + self._basic(login) != used or self._renew(repository, login))
+
+    def _renew(self, repository: str, refused: Login) -> bool:
+        """Look up a login anew, and say whether it is another one."""
+        with self._lock:
+            if self._logins.get(repository) == refused:
+                self._logins[repository] = self._find_login(repository, refused)
+            return self._logins[repository] not in (None, refused)
+
     def _login(self, repository: str) -> Login | None:
         with self._lock:
             # Looked up once: a credential helper is a process of its own.
-            if repository not in self._logins:
-                self._logins[repository] = self._find_login(repository)
-            login = self._logins[repository]
+            login = self._logins.get(repository)
+            if repository not in self._logins or (login is not None and self._clock() >= login.renew_at):
+                login = self._logins[repository] = self._find_login(repository, None)
         if login:
             self._secrets.update(text for text in (login.password, login.identity_token, login.registry_token) if text)
         return login
@@ -207,15 +223,11 @@ class Authenticator:
             return _Token(login.registry_token, float("inf"))
         realm = challenge.parameters["realm"]
         self._check_realm(realm)
-        response = None
-        # What is to be mounted from elsewhere must be readable there with the same token.
-        others = [f"repository:{other}:pull" for other in sources]
-        for actions in self._action_sets(repository):
-            response = self._ask(realm, challenge.parameters.get("service", ""), [f"repository:{repository}:{','.join(actions)}", *others], login)
-            # Quay answers 400 to a scope with any action but push, pull and "*".
-            if response.status_code != 400:
-                break
-        if response is None or response.status_code != 200:
+        response = self._ask_for(realm, challenge, repository, sources, login)
+        if response.status_code in (401, 403) and login and self._renew(repository, login):
+            login = self._login(repository)
+            response = self._ask_for(realm, challenge, repository, sources, login)
+        if response.status_code != 200:
             raise self._refused(response, repository, login)
         try:
             content = response.json()
@@ -227,6 +239,17 @@ class Authenticator:
             raise RegistryError(f"{self._registry}/{repository}: the token server {_netloc(realm)} answered 200 without a token: it may not be a token server")
         self._secrets.add(value)
         return _Token(value, self._clock() + max(lifetime - _MARGIN, lifetime / 2))
+
+    def _ask_for(self, realm: str, challenge: Challenge, repository: str, sources: t.Sequence[str], login: Login | None) -> t.Any:
+        response = None
+        # What is to be mounted from elsewhere must be readable there with the same token.
+        others = [f"repository:{other}:pull" for other in sources]
+        for actions in self._action_sets(repository):
+            response = self._ask(realm, challenge.parameters.get("service", ""), [f"repository:{repository}:{','.join(actions)}", *others], login)
+            # Quay answers 400 to a scope with any action but push, pull and "*".
+            if response.status_code != 400:
+                break
+        return response
 
     def _action_sets(self, repository: str) -> t.Iterator[list[str]]:
         """The actions to ask for, then what to ask for when the server does not know one of them."""

@@ -224,6 +224,7 @@ class Blobs:
         self._lock = threading.Lock()
         self._known: dict[tuple[str, str], _Known] = {}
         self._mounts: dict[str, bool] = {}
+        self._shared: set[str] = set()
         self._learning: dict[str, threading.Lock] = {}
 
     def is_known(self, repository: Reference) -> bool:
@@ -297,7 +298,7 @@ class Blobs:
         if repository in known.repositories:
             return Stored("there")
         near = known.repositories[0] if known.repositories else source if source.registry == repository.registry else None
-        if near is not None and self._mounts.get(repository.registry) is not False:
+        if near is not None and repository.registry not in self._shared:
             location = registry.place_blob(repository, blob.digest, near)
             if not location:
                 return Stored("mounted")
@@ -306,7 +307,7 @@ class Blobs:
             if not registry.has_blob(repository, blob.digest):
                 return location
             # zuul-registry mounts nothing, but has one store for all repositories.
-            self._mounts[repository.registry] = False
+            self._shared.add(repository.registry)
             return Stored("there")
         if self._mounts.get(repository.registry):
             return registry.place_blob(repository, blob.digest) or Stored("there")

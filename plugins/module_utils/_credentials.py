@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import typing as t
 
@@ -35,12 +36,14 @@ class Login:
 
     :param identity_token: an OAuth2 refresh token, to be exchanged for tokens instead of a password.
     :param registry_token: a bearer token to be sent as it is.
+    :param renew_at: when it is to be replaced, in seconds of ``time.monotonic``.
     """
 
     username: str = ""
     password: str = dataclasses.field(default="", repr=False)
     identity_token: str = dataclasses.field(default="", repr=False)
     registry_token: str = dataclasses.field(default="", repr=False)
+    renew_at: float = dataclasses.field(default=float("inf"), compare=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Access:
     :param scheme: ``https``, ``http``, or ``None`` where the name alone decides.
     :param permitted: what a repository's full name must match (searched) for this entry to be used.
     :param ca_cert: PEM text or a path, as are ``client_cert`` and ``client_key``.
+    :param given: whether the user gave an entry at all, which may be empty.
     """
 
     registry: str
@@ -64,6 +68,7 @@ class Access:
     type: str = ""
     api_url: str = ""
     api_token: str = dataclasses.field(default="", repr=False)
+    given: bool = dataclasses.field(default=False, compare=False)
 
 
 _KEYS = (
@@ -122,11 +127,24 @@ def secrets_of(entries: t.Any) -> set[str]:
     for entry in entries.values() if isinstance(entries, t.Mapping) else [entries]:
         if isinstance(entry, t.Mapping):
             for key, value in entry.items():
+                if key == "password" and _is_key_file(entry):
+                    # Of the rest nothing is secret: the project is a part of the names of images.
+                    value = [_password(entry), *(value.get(name) for name in ("private_key", "private_key_id"))]
                 if key not in _KEYS or key in SECRET_KEYS:
                     found.update(_texts(value))
         else:
             found.update(_texts(entry))
     return found
+
+
+def _is_key_file(entry: t.Mapping[str, t.Any]) -> bool:
+    """Whether the password is a service account's key of Google: JSON, of which Ansible before 2.19 makes a dictionary."""
+    password = entry.get("password")
+    return entry.get("username") == "_json_key" and isinstance(password, t.Mapping) and "private_key" in password
+
+
+def _password(entry: t.Mapping[str, t.Any]) -> t.Any:
+    return json.dumps(entry["password"]) if _is_key_file(entry) else entry.get("password")
 
 
 def _texts(value: t.Any) -> t.Iterator[str]:
@@ -144,7 +162,7 @@ def _parse_entry(registry: str, entry: t.Any) -> Access:
     if not isinstance(entry, t.Mapping):
         raise InputError(f"{where} is to be a dictionary with username and password")
     check_keys(where, entry, _KEYS)
-    text = {key: _text(where, key, entry.get(key)) for key in _KEYS if key != "tls_verify"}
+    text = {key: _text(where, key, _password(entry) if key == "password" else entry.get(key)) for key in _KEYS if key != "tls_verify"}
     if bool(text["username"]) != bool(text["password"]):
         raise InputError(f"{where} has only one of username and password: give both or none")
     if bool(text["client_cert"]) != bool(text["client_key"]):
@@ -166,6 +184,7 @@ def _parse_entry(registry: str, entry: t.Any) -> Access:
         permitted=permitted,
         scheme=text["scheme"] or None,
         tls_verify=tls_verify,
+        given=True,
         **{key: text[key] for key in ("ca_cert", "client_cert", "client_key", "type", "api_url", "api_token")},
     )
 

@@ -64,6 +64,13 @@ class DamagedError(RegistryError):
     """Content does not have its digest. On another try it may, if it was damaged on the way."""
 
 
+def mask(text: str, secrets: t.Iterable[str]) -> str:
+    """A text with asterisks in place of each secret, of those that hold one another the longest first."""
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = text.replace(secret, "********")
+    return text
+
+
 def registry_message(response: t.Any, clean: t.Callable[[str], str]) -> tuple[str, str]:
     """Code and message of an answer (distribution-spec, "Error Codes"); of any other answer the beginning of its text.
 

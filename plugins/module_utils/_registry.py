@@ -9,8 +9,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
-import os
 import re
 import threading
 import typing as t
@@ -24,6 +24,7 @@ except ImportError:  # reported by the entry points, see _entry.py
 
 from ansible_collections.gating.containers.plugins.module_utils._auth import (
     Authenticator,
+    parse_challenges,
 )
 from ansible_collections.gating.containers.plugins.module_utils._credentials import (
     Access,
@@ -33,8 +34,8 @@ from ansible_collections.gating.containers.plugins.module_utils._errors import (
     RegistryError,
     registry_message,
 )
-from ansible_collections.gating.containers.plugins.module_utils._logins import (
-    find_login,
+from ansible_collections.gating.containers.plugins.module_utils._exchange import (
+    Exchange,
 )
 from ansible_collections.gating.containers.plugins.module_utils._manifest import (
     ACCEPT,
@@ -86,6 +87,7 @@ class Registry:
         self.name = access.registry
         self._access = access
         self._transport = transport
+        self._exchange = Exchange(access, transport)
         self._actions = actions
         self._lock = threading.Lock()
         self._auth: Authenticator | None = None
@@ -430,9 +432,14 @@ class Registry:
             response = self._transport.request(method, target, authorization=authorization, **options)
             tries -= 1
             # Of a 401 that another server gave after a redirect nothing is learned: its token server would get the login.
-            if response.status_code != 401 or not tries or not ours or not same_origin(response.url, self._base_url):
+            if response.status_code not in (401, 403) or not tries or not ours or not same_origin(response.url, self._base_url):
                 return response
-            if not auth.rejected(response.headers.get("WWW-Authenticate", ""), repository, authorization) or once:
+            # ECR answers 403 to a login that has expired.
+            if response.status_code == 403:
+                worth = auth.renewed(repository, authorization)
+            else:
+                worth = auth.rejected(response.headers.get("WWW-Authenticate", ""), repository, authorization)
+            if not worth or once:
                 return response
             if stream:
                 response.close()
@@ -477,8 +484,18 @@ class Registry:
                 raise
             return None
 
-    def _login(self, repository: str) -> Login | None:
-        return self._access.login or find_login(self.name, repository, os.environ)
+    def _login(self, repository: str, refused: Login | None) -> Login | None:
+        return self._exchange.login(repository, self._base_url, refused)
+
+    def access(self, repository: Reference) -> Access:
+        """How another program is to reach a repository and as whom, for some minutes at least.
+
+        :raises ContainersError: the user's login cannot be exchanged for one of this registry.
+        """
+        if self._exchange.needs_url:
+            self.connect()
+        login = self._exchange.exchanged(repository.repository, self._base_url)
+        return dataclasses.replace(self._access, login=login) if login else self._access
 
     # -- errors ------------------------------------------------------------------------------------------------------
 
@@ -491,7 +508,10 @@ class Registry:
         code, message = registry_message(response, self._auth.clean if self._auth else str)
         status = response.status_code
         said = f"{status}" + (f" {code}" if code else "") + (f" {json.dumps(message, ensure_ascii=False)}" if message else "")
-        advice = _ADVICE.get(status, "the registry is in trouble, try later" if status >= 500 else "see the registry's documentation")
+        challenges = parse_challenges(response.headers.get("WWW-Authenticate", ""))
+        # Nothing is wrong with the login: it may not do this (RFC 6750, 3.1).
+        lacks_right = status == 401 and self._access.given and any(challenge.parameters.get("error") == "insufficient_scope" for challenge in challenges)
+        advice = _ADVICE.get(403 if lacks_right else status, "the registry is in trouble, try later" if status >= 500 else "see the registry's documentation")
         return RegistryError(f"{what}: {self.name} answered {said}: {advice.format(registry=self.name)}", status, code)
 
 

@@ -103,7 +103,7 @@ def push(tool: Tool, upload: Upload, access: Access, policy: RetryPolicy) -> str
         policy.sleep()
 
 
-def upload_all(client: Client, credentials: Credentials, tool: Tool, uploads: t.Sequence[Upload], policy: RetryPolicy) -> list[dict[str, t.Any]]:
+def upload_all(client: Client, tool: Tool, uploads: t.Sequence[Upload], policy: RetryPolicy) -> list[dict[str, t.Any]]:
     """Push images to where they are to be promoted or used.
 
     :returns: for each tag the digest that the registry serves, its platforms, and whether it is another than before.
@@ -115,7 +115,7 @@ def upload_all(client: Client, credentials: Credentials, tool: Tool, uploads: t.
     try:
         for upload in uploads:
             tags = tuple(str(target.tag) for target in upload.targets)
-            digest = push(tool, upload, credentials.access(upload.local.registry), policy)
+            digest = push(tool, upload, client.registry(upload.local).access(upload.local), policy)
             moves.append(Move(upload.image.repository, str(upload.local.tag), tags, digest))
         after = {target.image: target.digest for target in retag(client, moves)}
         platforms = client.map(lambda upload: _platforms(client, upload.local), uploads)
@@ -225,7 +225,7 @@ def _run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
         if registry:
             results = upload_to_intermediate(client, registry, tool, uploads)
         else:
-            results = upload_all(client, credentials, tool, uploads, RetryPolicy(total=params["retries"], backoff_factor=0.5))
+            results = upload_all(client, tool, uploads, RetryPolicy(total=params["retries"], backoff_factor=0.5))
         changed = sum(bool(result["changed"]) for result in results)
         return {
             "changed": bool(changed),

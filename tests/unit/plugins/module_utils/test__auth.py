@@ -146,7 +146,7 @@ class Auth:
         self.lookups: list[str] = []
         self.transport = Transport(Access(registry), parallel=4, timeout=5, retries=1, counter=Counter())
 
-        def find_login(repository: str) -> Login | None:
+        def find_login(repository: str, refused: Login | None) -> Login | None:
             self.lookups.append(repository)
             return login
 
@@ -634,6 +634,104 @@ def test_a_registry_token_is_sent_as_it_is(auth: t.Any) -> None:
     assert one.it.clean("as-it-is") == "********"
 
 
+# -- logins that expire ---------------------------------------------------------------------------------------------------------------
+
+
+class Changing:
+    """Gives another login whenever one was refused, as a credential helper may; the last one for ever."""
+
+    def __init__(self, *logins: Login) -> None:
+        self.logins = list(logins)
+        self.asked: list[tuple[str, Login | None]] = []
+
+    def __call__(self, repository: str, refused: Login | None) -> Login | None:
+        self.asked.append((repository, refused))
+        if refused == self.logins[0] and len(self.logins) > 1:
+            self.logins.pop(0)
+        return self.logins[0]
+
+
+OTHER = Login("me", "another")
+OTHER_BASIC = "Basic " + base64.b64encode(b"me:another").decode()
+
+
+def changing(auth: t.Any, *logins: Login) -> tuple[Auth, Changing]:
+    one = auth(None)
+    one.it._find_login = find_login = Changing(*logins)
+    return one, find_login
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_login_that_the_token_server_refuses_is_looked_up_anew(auth: t.Any, status: int) -> None:
+    one, find_login = changing(auth, ME, OTHER)
+    one.server.on("GET", "/token", status)
+    one.server.on("GET", "/token", 200, {"token": "t"})
+    assert one.it.authorization("a") == "Bearer t"
+    assert [request.authorization for request in one.server.requests] == [BASIC, OTHER_BASIC]
+    assert find_login.asked == [("a", None), ("a", ME)]
+
+
+def test_the_same_login_is_not_sent_to_the_token_server_again(auth: t.Any) -> None:
+    one, find_login = changing(auth, ME)
+    one.server.on("GET", "/token", 401)
+    with pytest.raises(RegistryError, match="answered 401 to the login 'me'"):
+        one.it.authorization("a")
+    assert find_login.asked == [("a", None), ("a", ME)]
+
+
+def test_a_new_login_that_is_refused_too(auth: t.Any) -> None:
+    one, dummy = changing(auth, ME, OTHER, Login("me", "third"))
+    one.server.on("GET", "/token", 401, {"errors": [{"message": f"not {PASSWORD} and not another"}]}, times=2)
+    with pytest.raises(RegistryError, match=r'"not \*\*\*\*\*\*\*\* and not \*\*\*\*\*\*\*\*"'):
+        one.it.authorization("a")
+
+
+def test_a_refresh_token_that_has_expired(auth: t.Any) -> None:
+    one, dummy = changing(auth, Login(identity_token="one"), Login(identity_token="two"))
+    one.server.on("POST", "/token", 401)
+    one.server.on("POST", "/token", 200, {"access_token": "t"})
+    assert one.it.authorization("a") == "Bearer t"
+    assert [dict(urllib.parse.parse_qsl(request.body.decode()))["refresh_token"] for request in one.server.requests] == ["one", "two"]
+
+
+@pytest.mark.parametrize("way", ["rejected", "renewed"])
+def test_a_basic_login_that_is_refused_is_looked_up_anew(auth: t.Any, way: str) -> None:
+    one, find_login = changing(auth, ME, OTHER)
+    one.it.learn('Basic realm="x"')
+
+    def refuse(used: str | None) -> bool:
+        return bool(one.it.rejected('Basic realm="x"', "a", used) if way == "rejected" else one.it.renewed("a", used))
+
+    assert one.it.authorization("a") == BASIC
+    assert refuse(BASIC) is True
+    assert one.it.authorization("a") == OTHER_BASIC
+    # Another thread, which was refused with the old one, needs no look.
+    assert refuse(BASIC) is True
+    assert len(find_login.asked) == 2
+    assert refuse(OTHER_BASIC) is False
+
+
+@pytest.mark.parametrize("used", [None, "Bearer t"])
+def test_without_a_basic_login_nothing_is_renewed(auth: t.Any, used: str | None) -> None:
+    one, find_login = changing(auth, ME, OTHER)
+    assert one.it.renewed("a", used) is False
+    assert find_login.asked == []
+
+
+def test_a_login_is_renewed_in_time(auth: t.Any) -> None:
+    one = auth(None)
+    logins = [Login("me", "one", renew_at=2000.0), Login("me", "two", renew_at=3000.0)]
+    one.it._find_login = lambda *dummy: logins.pop(0)
+    one.it.learn('Basic realm="x"')
+    first = one.it.authorization("a")
+    one.clock.now = 1999.0
+    assert one.it.authorization("a") == first
+    one.clock.now = 2000.0
+    assert base64.b64decode(one.it.authorization("a").split()[1]) == b"me:two"
+    assert logins == []
+    assert one.it.clean("one two") == "******** ********"
+
+
 # -- refusals ---------------------------------------------------------------------------------------------------------------------------
 
 
@@ -703,7 +801,7 @@ def ask(base_url: str, realm: str, login: Login | None = ME) -> list[str]:
         asked.append(url)
         return Ok()
 
-    it = Authenticator("registry.example", base_url, lambda dummy: login, request, ("pull",))
+    it = Authenticator("registry.example", base_url, lambda *dummy: login, request, ("pull",))
     assert it.learn(f'Bearer realm="{realm}"')
     try:
         assert it.authorization("a") == "Bearer t"

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import typing as t
 
@@ -253,3 +254,32 @@ def test_no_error_ever_shows_a_secret(key: str, value: t.Any, rest: dict[str, t.
 def test_two_entries_for_one_registry() -> None:
     with pytest.raises(InputError, match="two entries for docker.io"):
         Credentials({"docker.io": {}, "index.docker.io": {}})
+
+
+KEY_FILE = {"type": "service_account", "project_id": "my-project", "private_key_id": "5f2d8e0c", "private_key": "-----BEGIN PRIVATE KEY-----", "client_id": "1"}
+
+
+def test_a_key_file_of_google_is_sent_as_json() -> None:
+    """Ansible before 2.19 makes a dictionary of a text that looks like one."""
+    text = json.dumps(KEY_FILE, indent=2)
+    for password in (text, KEY_FILE):
+        entries = {"europe-docker.pkg.dev": {"username": "_json_key", "password": password}}
+        login = Credentials(entries).access("europe-docker.pkg.dev").login
+        assert login is not None
+        assert json.loads(login.password) == KEY_FILE
+        assert login.password in secrets_of(entries)
+    assert secrets_of({"x.example": {"username": "_json_key", "password": KEY_FILE}}) == {json.dumps(KEY_FILE), "5f2d8e0c", "-----BEGIN PRIVATE KEY-----"}
+
+
+@pytest.mark.parametrize(("username", "password"), [("me", KEY_FILE), ("_json_key", {"project_id": "my-project"}), ("_json_key_base64", KEY_FILE)])
+def test_any_other_dictionary_is_no_password(username: str, password: t.Any) -> None:
+    entries = {"europe-docker.pkg.dev": {"username": username, "password": password}}
+    with pytest.raises(InputError, match="password is to be a text"):
+        Credentials(entries)
+    assert "my-project" in secrets_of(entries)
+
+
+def test_whether_there_is_an_entry() -> None:
+    credentials = Credentials({"public.ecr.aws": {}})
+    assert credentials.access("public.ecr.aws").given is True
+    assert credentials.access("quay.io").given is False

@@ -10,6 +10,7 @@ import base64
 import concurrent.futures
 import hashlib
 import json
+import os
 import pathlib
 import threading
 import typing as t
@@ -1282,3 +1283,70 @@ def test_a_mount_from_what_was_not_granted(make: t.Any) -> None:
     location = one.it.place_blob(one.repository, OTHER, Reference(one.name, "c/d"))
     one.it.upload_blob(one.repository, location, OTHER, b"other")
     assert [request.authorization for request in one.server.requests if request.method != "GET"] == ["Bearer usual", "Bearer mount", "Bearer usual"]
+
+
+# -- logins that expire, and rights that lack -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_helpers_login_that_has_expired(make: t.Any, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, status: int) -> None:
+    """ECR answers 403 to a login that has expired."""
+    helper = tmp_path / "docker-credential-test"
+    helper.write_text(f'#!/bin/sh\necho x >> {tmp_path}/count\nprintf \'{{"Username": "me", "Secret": "%s"}}\' $(grep -c x {tmp_path}/count)\n')
+    helper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
+    one = make((401, b"", {"WWW-Authenticate": 'Basic realm="x"'}))
+    (tmp_path / "auth.json").write_text(json.dumps({"credHelpers": {one.name: "test"}}))
+    one.server.on("HEAD", LATEST, status, headers={"WWW-Authenticate": 'Basic realm="x"'})
+    one.server.on("HEAD", LATEST, 200, RAW, SERVED)
+    assert one.it.resolve(one.image) == Descriptor(OCI_MANIFEST, DIGEST, len(RAW))
+    sent = [base64.b64decode(request.authorization.split()[1]) for request in one.server.of("HEAD", LATEST)]
+    assert sent == [b"me:1", b"me:2"]
+
+
+def test_a_403_costs_no_new_token(make: t.Any) -> None:
+    one = make(None, login=ME)
+    one.server.on("GET", "/v2/", 401, headers=bearer(one.server))
+    one.server.on("GET", "/token", 200, {"token": "t"})
+    one.server.on("HEAD", LATEST, 403)
+    with pytest.raises(RegistryError, match="answered 403: the login for"):
+        one.it.resolve(one.image)
+
+
+def test_a_403_with_a_login_that_does_not_change(make: t.Any) -> None:
+    one = make((401, b"", {"WWW-Authenticate": 'Basic realm="x"'}), login=ME)
+    one.server.on("HEAD", LATEST, 403)
+    with pytest.raises(RegistryError, match="answered 403: the login for"):
+        one.it.resolve(one.image)
+
+
+@pytest.mark.parametrize(
+    ("reason", "given", "advice"),
+    [
+        ("insufficient_scope", True, "the login for {} needs the right to do this"),
+        ("insufficient_scope", False, "check username and password for {} in container_registry_credentials"),
+        ("invalid_token", True, "check username and password for {} in container_registry_credentials"),
+    ],
+)
+def test_a_right_that_lacks(make: t.Any, reason: str, given: bool, advice: str) -> None:
+    """Token servers grant less than was asked for, without a word; the registry then answers 401."""
+    one = make(None, login=ME if given else None, given=given)
+    challenge = bearer(one.server, "repository:a/b:delete")
+    one.server.on("GET", "/v2/", 401, headers=challenge)
+    one.server.on("GET", "/token", 200, {"token": "t"}, times=2)
+    one.server.on("DELETE", LATEST, 401, headers={"WWW-Authenticate": f'{challenge["WWW-Authenticate"]},error="{reason}"'}, times=2)
+    status, dummy, error = one.it.delete_manifest(one.image)
+    assert status == 401
+    assert str(error).endswith(advice.format(one.name))
+
+
+def test_who_another_program_is_to_be(make: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = make(None, login=ME)
+    assert own.it.access(own.repository) is own.it._access
+    # The exchange is at the registry, so it is looked for first.
+    azure = make(api_token="entra", type="acr", given=True)
+    azure.server.on("POST", "/oauth2/exchange", 200, {"refresh_token": "refresh"})
+    access = azure.it.access(azure.repository)
+    assert (access.login.username, access.login.password) == ("00000000-0000-0000-0000-000000000000", "refresh")
+    assert (access.scheme, access.registry) == ("http", azure.name)

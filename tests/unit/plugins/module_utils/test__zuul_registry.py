@@ -387,7 +387,9 @@ def test_a_layer_that_is_not_there_leaves_the_tag_alone(make: t.Any) -> None:
     take(one.server, CONFIG, LAYER)
     # The second one is cut off.
     one.server.on("PUT", "/up", 201, times=None)
-    with pytest.raises(ContainersError, match=f"^push of {LOCAL}: blobs/{digest_of(LAYER).replace(':', '/')} of oci:.*: it is not there$"):
+    with pytest.raises(
+        ContainersError, match=f"^push of {LOCAL}: blobs/{digest_of(LAYER).replace(':', '/')} of oci:.*: it is not there: the image is damaged$"
+    ):
         publish(one.registry, one.client, Saver(lambda directory: write(directory, RAW, CONFIG)), Image(LOCAL), LOCAL, one.targets)
 
 
