@@ -254,7 +254,7 @@ class Ecr:
 
     def _error(self, what: str, action: str, response: t.Any, content: t.Any, secrets: t.Sequence[str]) -> RegistryError:
         content = content if isinstance(content, dict) else {}
-        code = str(content.get("__type") or response.headers.get("x-amzn-ErrorType") or "").split(":")[0].rpartition("#")[2]
+        code = str(content.get("__type") or response.headers.get("x-amzn-ErrorType") or "").partition(":")[0].rpartition("#")[2]
         code = code if re.fullmatch(r"[A-Za-z0-9_.]{1,64}", code) else ""
         # The message on a wrong signature holds what was signed, session token included.
         message = re.sub(r"\s+", " ", mask(str(content.get("message") or content.get("Message") or ""), secrets)).strip()[:300]
