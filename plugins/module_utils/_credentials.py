@@ -81,10 +81,12 @@ class Credentials:
     """All the entries of ``container_registry_credentials``.
 
     :param entries: what the user gave: registry name to a dict of the keys that the contract lists.
+    :param api_urls: of registries' own APIs, in place of what their entries say.
     :raises InputError: an entry is malformed; the message names registry and key, never a value.
     """
 
-    def __init__(self, entries: t.Mapping[str, t.Any] | None = None) -> None:
+    def __init__(self, entries: t.Mapping[str, t.Any] | None = None, api_urls: t.Mapping[str, str] | None = None) -> None:
+        self._api_urls = {registry: _check_url(url, f"{registry}: api_url") for registry, url in (api_urls or {}).items()}
         self._entries = {}
         for registry, entry in (entries or {}).items():
             if not isinstance(registry, str):
@@ -100,7 +102,9 @@ class Credentials:
 
     def access(self, registry: str) -> Access:
         """The entry of a registry, or one that holds nothing but its name."""
-        return self._entries.get(normal_registry(registry)) or Access(normal_registry(registry))
+        name = normal_registry(registry)
+        access = self._entries.get(name) or Access(name)
+        return dataclasses.replace(access, api_url=self._api_urls.get(name) or access.api_url)
 
     def check_target(self, repository: Reference) -> None:
         """Refuse a repository that must not be written to.
@@ -171,6 +175,7 @@ def _parse_entry(registry: str, entry: t.Any) -> Access:
         raise InputError(f"{where}: scheme is to be http or https")
     if text["type"] and text["type"] not in TYPES:
         raise InputError(f"{where}: type is to be one of {', '.join(TYPES)}")
+    _check_url(text["api_url"], f"{where}: api_url")
     tls_verify = entry.get("tls_verify", True)
     if not isinstance(tls_verify, bool):
         raise InputError(f"{where}: tls_verify is to be true or false")
@@ -187,6 +192,16 @@ def _parse_entry(registry: str, entry: t.Any) -> Access:
         given=True,
         **{key: text[key] for key in ("ca_cert", "client_cert", "client_key", "type", "api_url", "api_token")},
     )
+
+
+def _check_url(url: str, what: str) -> str:
+    """Return what is empty or an HTTP URL without a login in it.
+
+    :raises InputError: it is something else.
+    """
+    if url and not re.fullmatch(r"https?://[^\s@?#]+", url):
+        raise InputError(f"{what} is to be a URL such as https://quay.example.com, without a login")
+    return url
 
 
 def _text(where: str, key: str, value: t.Any) -> str:

@@ -55,16 +55,24 @@ from ansible_collections.gating.containers.plugins.module_utils._retag import (
     missing_source,
     plan,
 )
-from ansible_collections.gating.containers.plugins.module_utils._untag import (
+from ansible_collections.gating.containers.plugins.module_utils._selection import (
+    Rule,
+)
+from ansible_collections.gating.containers.plugins.module_utils._tags import (
     Removal,
+)
+from ansible_collections.gating.containers.plugins.module_utils._untag import (
     Selection,
-    cannot_remove,
     check_removed,
+    refuse,
     remove,
     select,
 )
 from ansible_collections.gating.containers.plugins.module_utils._untag import (
     diff_of as untag_diff,
+)
+from ansible_collections.gating.containers.plugins.module_utils._vendors.choose import (
+    Vendors,
 )
 from ansible_collections.gating.containers.plugins.module_utils._zuul import (
     CHANGE_LABEL,
@@ -110,10 +118,11 @@ def promote(
     :raises InputError: temporary tags are to be removed from a registry where that is not possible.
     :raises RegistryError: a tag could not be moved, and none was; or a temporary tag of this change could not be removed.
     """
-    for image in images if cleanup else ():
-        reason = cannot_remove(image.repository)
-        if reason:
-            raise InputError(f"{image.repository.name}: its temporary tags could not be removed, {reason}: set promote_container_image_cleanup to false")
+    vendors = Vendors(client)
+    try:
+        refuse(vendors, [image.repository for image in images if cleanup])
+    except RegistryError as exc:
+        raise InputError(f"{exc} - nothing was promoted: see to that, or set promote_container_image_cleanup to false") from None
     moves = [Move(image.repository, prefix + tag, (tag,)) for image in images for tag in image.tags]
     found = plan(client, moves)
     published = _check_missing(client, found.missing, change)
@@ -125,7 +134,7 @@ def promote(
 
     staged = [Selection(image.repository, tuple(prefix + tag for tag in image.tags)) for image in images]
     repositories = dict.fromkeys(image.repository for image in images)
-    leaked = [Selection(repository, (), _CHANGE_TAG, cleanup_age) for repository in repositories]
+    leaked = [Selection(repository, (), Rule(_CHANGE_TAG, cleanup_age)) for repository in repositories]
     protected = {(target.image.name, target.image.tag) for target in targets}
     digests = {target.image: target.digest for target in found.targets}
     promoted = {move.image: digests[final] for move in moves if (final := move.repository.with_tag(move.tags[0])) in digests}
@@ -136,9 +145,9 @@ def promote(
             return dataclasses.replace(removal, action="kept", reason="another image was pushed after this one was promoted")
         return removal
 
-    removals = [settle(removal) for removal in select(client, staged + leaked, protected) if removal.action != "absent"]
+    removals = [removal for removal in select(vendors, staged + leaked, protected, settle) if removal.action != "absent"]
     if not check_mode:
-        removals = remove(client, removals)
+        removals = remove(vendors, removals)
     own = {name for image in images for name in image.names(prefix)}
     try:
         check_removed([removal for removal in removals if removal.image in own])
@@ -223,7 +232,7 @@ def _run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
             "promoted_container_images": [target.to_dict(target.moves) for target in promotion.targets],
             "removed": [removal.to_dict() for removal in promotion.removals],
             "requests": client.requests,
-            "diff": {key: {**moves, **removals[key]} for key, moves in diff_of(promotion.targets).items()},
+            "diff": {**removals, **{key: {**moves, **removals[key]} for key, moves in diff_of(promotion.targets).items()}},
             "warnings": promotion.warnings,
         }
 

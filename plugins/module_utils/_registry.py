@@ -85,14 +85,15 @@ class Registry:
 
     def __init__(self, access: Access, transport: Transport, actions: t.Sequence[str]) -> None:
         self.name = access.registry
-        self._access = access
-        self._transport = transport
+        self.access = access
+        self.transport = self._transport = transport
         self._exchange = Exchange(access, transport)
         self._actions = actions
         self._lock = threading.Lock()
         self._auth: Authenticator | None = None
         self._unreachable: RegistryError | None = None
         self._base_url = ""
+        self._greeting: t.Mapping[str, str] = {}
         self._pages = True
         self._lists_referrers = True
         self._pulls_left: int | None = None
@@ -105,6 +106,46 @@ class Registry:
         :param sources: repositories of this registry from which blobs are to be mounted.
         """
         self._grants[repository.repository] = (actions, [source.repository for source in sources])
+
+    # -- what the vendors' ways need -----------------------------------------------------------------------------------
+
+    @property
+    def base_url(self) -> str:
+        """``scheme://host[:port]`` of the registry.
+
+        :raises RegistryError: it cannot be reached.
+        """
+        self.connect()
+        return self._base_url
+
+    @property
+    def greeting(self) -> t.Mapping[str, str]:
+        """The headers of its answer to ``GET /v2/``, by which some software is known.
+
+        :raises RegistryError: it cannot be reached.
+        """
+        self.connect()
+        return self._greeting
+
+    def ask(self, method: str, repository: Reference, url: str, what: str, *statuses: int) -> t.Any:
+        """A request that the distribution-spec does not know, with the authorization for a repository; any but these statuses is an error.
+
+        :param url: absolute, or relative to ``/v2/``.
+        :raises RegistryError: another status, or no answer.
+        """
+        response = self._request(method, repository.repository, url, what=what)
+        self._expect(response, what, *statuses)
+        return response
+
+    def next_page(self, response: t.Any, what: str) -> str | None:
+        """The URL of the next page of a list (RFC 8288), ``None`` if this was the last."""
+        return self._next(response, what)
+
+    def login(self, repository: Reference) -> Login | None:
+        """Who to be on a repository; ``None`` for nobody."""
+        if self._exchange.needs_url:
+            self.connect()
+        return self._login(repository.repository)
 
     # -- manifests ---------------------------------------------------------------------------------------------------
 
@@ -463,14 +504,15 @@ class Registry:
                     response = self._ping(last=scheme == self._schemes()[-1])
                     if response is not None:
                         break
+                self._greeting = response.headers if response is not None else {}
                 self._auth = Authenticator(self.name, self._base_url, self._login, self._transport.request, self._actions, grants=self._grants)
                 if response is not None and response.status_code == 401:
                     self._auth.learn(response.headers.get("WWW-Authenticate", ""))
             return self._auth
 
     def _schemes(self) -> tuple[str, ...]:
-        if self._access.scheme:
-            return (self._access.scheme,)
+        if self.access.scheme:
+            return (self.access.scheme,)
         return ("https", "http") if is_loopback(self.name) else ("https",)
 
     def _ping(self, last: bool) -> t.Any:
@@ -484,10 +526,10 @@ class Registry:
                 raise
             return None
 
-    def _login(self, repository: str, refused: Login | None) -> Login | None:
+    def _login(self, repository: str, refused: Login | None = None) -> Login | None:
         return self._exchange.login(repository, self._base_url, refused)
 
-    def access(self, repository: Reference) -> Access:
+    def access_for(self, repository: Reference) -> Access:
         """How another program is to reach a repository and as whom, for some minutes at least.
 
         :raises ContainersError: the user's login cannot be exchanged for one of this registry.
@@ -495,7 +537,7 @@ class Registry:
         if self._exchange.needs_url:
             self.connect()
         login = self._exchange.exchanged(repository.repository, self._base_url)
-        return dataclasses.replace(self._access, login=login) if login else self._access
+        return dataclasses.replace(self.access, login=login) if login else self.access
 
     # -- errors ------------------------------------------------------------------------------------------------------
 
@@ -510,7 +552,7 @@ class Registry:
         said = f"{status}" + (f" {code}" if code else "") + (f" {json.dumps(message, ensure_ascii=False)}" if message else "")
         challenges = parse_challenges(response.headers.get("WWW-Authenticate", ""))
         # Nothing is wrong with the login: it may not do this (RFC 6750, 3.1).
-        lacks_right = status == 401 and self._access.given and any(challenge.parameters.get("error") == "insufficient_scope" for challenge in challenges)
+        lacks_right = status == 401 and self.access.given and any(challenge.parameters.get("error") == "insufficient_scope" for challenge in challenges)
         advice = _ADVICE.get(403 if lacks_right else status, "the registry is in trouble, try later" if status >= 500 else "see the registry's documentation")
         return RegistryError(f"{what}: {self.name} answered {said}: {advice.format(registry=self.name)}", status, code)
 

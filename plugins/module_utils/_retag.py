@@ -42,6 +42,9 @@ from ansible_collections.gating.containers.plugins.module_utils._reference impor
 from ansible_collections.gating.containers.plugins.module_utils._untag import (
     remove_all,
 )
+from ansible_collections.gating.containers.plugins.module_utils._vendors.choose import (
+    Vendors,
+)
 
 # Seconds between looks at a tag that a registry accepted but does not serve yet.
 _PATIENCE = (0.2, 0.5, 1.0)
@@ -268,7 +271,7 @@ def _roll_back(client: Client, targets: t.Sequence[Target], accepted: t.Containe
             new.setdefault(dataclasses.replace(target.image, tag=None), {})[t.cast(str, target.image.tag)] = target.digest
         else:
             states[target.image] = outcome
-    for removal in remove_all(client, new):
+    for removal in remove_all(Vendors(client), new):
         gone = removal.action in ("removed", "absent")
         states[removal.image] = "removed again" if gone else f"is new, names {removal.digest} and could not be removed: {removal.reason}"
     return states

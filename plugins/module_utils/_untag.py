@@ -4,21 +4,17 @@
 
 # This module util is PRIVATE to the collection: it may change at any time.
 
-"""Removing tags, and never anything else: no image that another tag names is lost."""
+"""Removing tags, and never anything else: no image that another tag names is lost, and none that another one needs."""
 
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import re
-import threading
 import time
 import typing as t
-import uuid
 
 from ansible_collections.gating.containers.plugins.module_utils._age import (
     created,
-    is_older,
 )
 from ansible_collections.gating.containers.plugins.module_utils._client import (
     Client,
@@ -38,304 +34,234 @@ from ansible_collections.gating.containers.plugins.module_utils._errors import (
     RegistryError,
 )
 from ansible_collections.gating.containers.plugins.module_utils._manifest import (
-    EMPTY_JSON,
+    DOCKER_LIST,
+    OCI_INDEX,
     Manifest,
-    tombstone,
 )
 from ansible_collections.gating.containers.plugins.module_utils._reference import (
     Reference,
     check_tag,
-    split_registry,
+)
+from ansible_collections.gating.containers.plugins.module_utils._selection import (
+    Rule,
+    Verdict,
+    judge_all,
+    protect,
+)
+from ansible_collections.gating.containers.plugins.module_utils._tags import (
+    Removal,
+    Tag,
+)
+from ansible_collections.gating.containers.plugins.module_utils._vendors.choose import (
+    Vendors,
 )
 
-# With these a registry says that it deletes no tags (distribution-spec, "Deleting tags"; DIGEST_INVALID: distribution 2).
-_NO_TAG_DELETE = ("UNSUPPORTED", "DIGEST_INVALID")
-
-# Registries on which neither way works: what they answer would be taken for success, or leave a tag on a tombstone.
-_NEEDS_VENDOR_API = {
-    "docker.io": "Docker Hub keeps listing tags that were deleted by the registry API",
-    "ghcr.io": "GitHub deletes versions, with all their tags",
-}
+_INDEXES = (OCI_INDEX, DOCKER_LIST)
 
 
 @dataclasses.dataclass(frozen=True)
 class Selection:
-    """Which tags of a repository to remove: those named, or those that match and are old.
-
-    :param regex: searched in each tag.
-    :param older_than: seconds.
-    """
+    """Which tags of a repository to remove: those named, or those that a rule tells."""
 
     repository: Reference
     tags: tuple[str, ...] = ()
-    regex: re.Pattern[str] | None = None
-    older_than: float = 0
+    rule: Rule | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class Removal:
-    """What became, or is to become, of one tag.
-
-    :param action: ``remove`` (selected), ``removed``, ``absent``, ``kept`` or ``failed``.
-    :param digest: what the tag named.
-    :param reason: why, or by which method, in words.
-    """
-
-    image: Reference
-    action: str
-    digest: str | None = None
-    reason: str = ""
-
-    def to_dict(self) -> dict[str, t.Any]:
-        """The form in which a module returns it."""
-        return {
-            "repository": self.image.name,
-            "tag": self.image.tag,
-            "action": self.action,
-            "digest": self.digest,
-            "reason": self.reason,
-            "changed": self.action in ("remove", "removed"),
-        }
-
-
-def select(client: Client, selections: t.Sequence[Selection], protected: t.Container[tuple[str, str]] = ()) -> list[Removal]:
+def select(
+    vendors: Vendors,
+    selections: t.Sequence[Selection],
+    protected: t.Container[tuple[str, str]] = (),
+    settle: t.Callable[[Removal], Removal] = lambda removal: removal,
+) -> list[Removal]:
     """Find out what is to be removed. Nothing is written. Of what a registry could not tell the action is ``failed``.
 
     :param protected: repository names and tags that are kept whatever the selections say.
+    :param settle: has the last word on each tag that was named.
     """
-    now = time.time()
-
-    def candidates(selection: Selection) -> list[tuple[Selection, Reference]]:
-        """The images that a selection names or matches."""
-        if selection.regex is None:
-            return [(selection, selection.repository.with_tag(tag)) for tag in selection.tags]
-        tags = client.registry(selection.repository).tags(selection.repository)
-        return [(selection, selection.repository.with_tag(tag)) for tag in tags if selection.regex.search(tag)]
-
-    def judge(item: tuple[Selection, Reference]) -> Removal:
-        selection, image = item
-        if (image.name, image.tag) in protected:
-            return Removal(image, "kept", None, "it is protected")
-        registry = client.registry(image)
-        if selection.regex is None:
-            found = registry.resolve(image)
-            return Removal(image, "remove", found.digest, "named") if found else Removal(image, "absent")
-        manifest = registry.manifest(image)
-        if manifest is None:
-            return Removal(image, "absent")
-        age = _age(client, image, manifest)
-        if age is None:
-            return Removal(image, "kept", manifest.digest, "its age is not known")
-        if not is_older(age, selection.older_than, now):
-            return Removal(image, "kept", manifest.digest, f"it is not older than {selection.older_than:g} seconds")
-        return Removal(image, "remove", manifest.digest, f"older than {selection.older_than:g} seconds")
-
-    unique: dict[Reference, tuple[Selection, Reference]] = {}
+    groups: dict[Reference, list[Selection]] = {}
+    for selection in selections:
+        groups.setdefault(selection.repository, []).append(selection)
     results = []
-    for selection, found in zip(selections, client.try_map(candidates, selections)):
-        if isinstance(found, ContainersError):
-            results.append(Removal(selection.repository, "failed", None, str(found)))
-        else:
-            for item in found:
-                unique.setdefault(item[1], item)
-    for image, judged in zip(unique, client.try_map(judge, unique.values())):
-        results.append(Removal(image, "failed", None, str(judged)) if isinstance(judged, ContainersError) else judged)
+    for repository, found in zip(groups, vendors.client.try_map(lambda item: _select(vendors, *item, protected, settle), groups.items())):
+        results += [Removal(repository, "failed", None, str(found))] if isinstance(found, ContainersError) else found
     return results
 
 
-def _age(client: Client, image: Reference, manifest: Manifest) -> float | None:
+def _select(
+    vendors: Vendors,
+    repository: Reference,
+    selections: t.Sequence[Selection],
+    protected: t.Container[tuple[str, str]],
+    settle: t.Callable[[Removal], Removal],
+) -> list[Removal]:
+    """As ``select``, for one repository."""
+    client = vendors.client
+    named = list(dict.fromkeys(tag for selection in selections for tag in selection.tags))
+    results: dict[str, Removal] = dict(zip(named, client.map(lambda tag: settle(_named(client, repository.with_tag(tag), protected)), named)))
+    rules = [selection.rule for selection in selections if selection.rule]
+    if rules:
+        try:
+            results.update(_ruled(vendors, repository, rules, results, protected))
+        except ContainersError as exc:
+            if not named:
+                raise
+            # What was named does not depend on what was not found.
+            return [*results.values(), Removal(repository, "failed", None, str(exc))]
+    return list(results.values())
+
+
+def _named(client: Client, image: Reference, protected: t.Container[tuple[str, str]]) -> Removal:
+    if (image.name, image.tag) in protected:
+        return Removal(image, "kept", None, "it is protected")
     try:
-        return created(client.registry(image), image, manifest)
+        found = client.registry(image).resolve(image)
+    except ContainersError as exc:
+        return Removal(image, "failed", None, str(exc))
+    return Removal(image, "remove", found.digest, "named") if found else Removal(image, "absent")
+
+
+def _ruled(
+    vendors: Vendors, repository: Reference, rules: t.Sequence[Rule], named: t.Mapping[str, Removal], protected: t.Container[tuple[str, str]]
+) -> dict[str, Removal]:
+    """What becomes of the tags that rules match, those that were named left out.
+
+    :raises ContainersError: the registry could not tell all that is to be known.
+    """
+    client = vendors.client
+    listed = {tag.name: tag for tag in vendors.of(repository).tags(repository)}
+    matching = [name for name in listed if name not in named and any(rule.regex.search(name) for rule in rules)]
+    open_ = [name for name in matching if (repository.name, name) not in protected]
+    looks = dict(zip(open_, client.try_map(lambda name: _age(client, repository, listed[name]), open_)))
+    results = {name: Removal(repository.with_tag(name), "failed", None, str(look)) for name, look in looks.items() if isinstance(look, ContainersError)}
+    tags = {name: look for name, look in looks.items() if isinstance(look, Tag)}
+    verdicts = judge_all(rules, {name: tag.pushed for name, tag in tags.items() if tag.digest}, time.time())
+    if any(verdict.goes for verdict in verdicts.values()):
+        gone = {name for name, removal in named.items() if removal.action == "remove"}
+        verdicts = _protect(client, repository, {name: tags.get(name, tag) for name, tag in listed.items() if name not in gone}, verdicts)
+    going = [name for name, verdict in verdicts.items() if verdict.goes and listed[name].digest]
+    for name, found in zip(going, client.map(lambda name: client.registry(repository).resolve(repository.with_tag(name)), going)):
+        # What the list said may be a moment old.
+        if found is None:
+            del verdicts[name]
+        elif found.digest != tags[name].digest:
+            tags[name] = dataclasses.replace(tags[name], digest=found.digest)
+            verdicts[name] = Verdict(False, "another image was pushed meanwhile")
+    for name in matching:
+        image = repository.with_tag(name)
+        if name not in open_:
+            results[name] = Removal(image, "kept", None, "it is protected")
+        elif name in verdicts:
+            results[name] = Removal(image, "remove" if verdicts[name].goes else "kept", tags[name].digest, verdicts[name].reason)
+        elif name not in results:
+            results[name] = Removal(image, "absent")
+    return results
+
+
+def _age(client: Client, repository: Reference, tag: Tag) -> Tag:
+    """A tag with its digest and its age; that of its image where the list does not tell when it was pushed."""
+    if tag.pushed is not None and tag.digest:
+        return tag
+    image = repository.with_tag(tag.name)
+    registry = client.registry(image)
+    manifest = registry.manifest(image)
+    if manifest is None:
+        return dataclasses.replace(tag, digest=None)
+    found = dataclasses.replace(tag, digest=manifest.digest, media_type=manifest.media_type, children=_children(manifest))
+    if tag.pushed is not None and tag.digest in (None, manifest.digest):
+        return found
+    try:
+        return dataclasses.replace(found, pushed=created(registry, image, manifest))
     except RegistryError as exc:
         if exc.status == 404:
             # A part of the image is missing. That is no reason to believe that it is old.
-            return None
+            return dataclasses.replace(found, pushed=None)
         raise
 
 
-def cannot_remove(repository: Reference) -> str:
-    """Why no tags can be removed from a repository, as far as its name alone tells; else an empty text."""
-    host, port = split_registry(repository.registry)
-    reason = _NEEDS_VENDOR_API.get(host) if port in (None, 443) else None
-    return f"{reason}, and their own API is not supported yet" if reason else ""
+def _children(manifest: Manifest) -> tuple[str, ...] | None:
+    """What an index lists; ``None`` if there is another index among it, which lists more."""
+    children = manifest.children
+    return None if any(child.media_type in _INDEXES for child in children) else tuple(child.digest for child in children)
 
 
-class Remover:
-    """Removes tags of one registry, by whichever way works there, which is found out once.
+def _protect(client: Client, repository: Reference, tags: t.Mapping[str, Tag], verdicts: t.Mapping[str, Verdict]) -> dict[str, Verdict]:
+    """Find out what the tags that stay need, and take that out of what goes.
 
-    First the tag is deleted as the OCI distribution-spec has it. Where the registry says that it does not do that, a
-    tombstone, a manifest unlike any other, is put on the tag and deleted by its digest, and the tag goes with it. An
-    untagged tombstone proves beforehand that the registry deletes by digest.
+    :param tags: all that are in the repository, without those that go because they were named.
+    :raises ContainersError: it cannot be found out.
     """
+    registry = client.registry(repository)
 
-    def __init__(self, client: Client, registry: str) -> None:
-        self._client = client
-        self._registry = registry
-        self._lock = threading.Lock()
-        self._deletes_tags: bool | None = None
-        self._proof: Reference | RegistryError | None = None
+    def complete(tag: Tag) -> Tag:
+        """A tag with its digest and children."""
+        if tag.digest and tag.children is not None:
+            return tag
+        if not tag.digest or not tag.media_type:
+            found = registry.resolve(repository.with_tag(tag.name))
+            if found is None:
+                return dataclasses.replace(tag, digest=None, children=())
+            tag = dataclasses.replace(tag, digest=found.digest, media_type=found.media_type)
+        return dataclasses.replace(tag, children=read(t.cast(str, tag.digest)) if tag.media_type in _INDEXES else ())
 
-    def remove(self, repository: Reference, tags: t.Mapping[str, str]) -> list[Removal]:
-        """Remove tags of one repository.
+    def read(digest: str) -> tuple[str, ...]:
+        """All that an index lists, and the indexes that it lists."""
+        found: dict[str, None] = {}
+        left = [digest]
+        while left:
+            manifest = registry.manifest(repository.with_digest(left.pop()))
+            for child in manifest.children if manifest else ():
+                if child.digest not in found:
+                    found[child.digest] = None
+                    if child.media_type in _INDEXES:
+                        left.append(child.digest)
+        return tuple(found)
 
-        :param tags: each tag with the digest that it names.
-        """
-        reason = cannot_remove(repository)
-        if reason:
-            return [Removal(repository.with_tag(tag), "failed", digest, f"{reason}: remove the tag by hand") for tag, digest in tags.items()]
-        results = dict(zip(tags, self._client.try_map(lambda tag: self._delete(repository.with_tag(tag), tags[tag]), tags)))
-        refused = {tag: tags[tag] for tag, result in results.items() if result is None}
-        if refused:
-            results.update(self._bury(repository, refused))
-        return [
-            Removal(repository.with_tag(tag), "failed", tags[tag], str(result)) if isinstance(result, ContainersError) else t.cast(Removal, result)
-            for tag, result in results.items()
-        ]
+    def referrers(digest: str) -> list[str]:
+        return [str(item.get("digest")) for item in registry.referrers(repository.with_digest(digest)) or []]
 
-    def _delete(self, image: Reference, digest: str) -> Removal | None:
-        """Delete a tag the OCI way; ``None`` if this registry does not do that."""
-        if self._deletes_tags is None:
-            # One thread finds out, so that a registry that refuses is asked once.
-            with self._lock:
-                if self._deletes_tags is None:
-                    return self._delete_now(image, digest)
-        return self._delete_now(image, digest) if self._deletes_tags else None
-
-    def _delete_now(self, image: Reference, digest: str) -> Removal | None:
-        registry = self._client.registry(image)
-        status, code, error = registry.delete_manifest(image)
-        if (status in (400, 404, 405) and code in _NO_TAG_DELETE) or (status == 405 and not code):
-            self._deletes_tags = False
-            return None
-        if status not in (200, 202, 204, 404):
-            raise error
-        # 404 does not prove that the tag is gone: zuul-registry knows no DELETE at all.
-        after = registry.resolve(image)
-        if after is not None and status == 404:
-            raise RegistryError(f"DELETE manifest of {image}: {image.registry} answered 404 but has the tag: it cannot remove tags, use its own tools")
-        if after is not None and after.digest == digest:
-            raise RegistryError(f"DELETE manifest of {image}: {image.registry} answered {status} but still has the tag: use its own tools")
-        self._deletes_tags = True
-        if after is not None:
-            return Removal(image, "kept", after.digest, "another image was pushed while it was removed")
-        # Also after a 404: the tag was there a moment ago, and the answer to a first try may have been lost.
-        return Removal(image, "removed", digest, "deleted by tag")
-
-    def _bury(self, repository: Reference, tags: t.Mapping[str, str]) -> dict[str, Removal | ContainersError]:
-        """Remove tags by a tombstone. One serves all tags of a repository."""
-        registry = self._client.registry(repository)
-        try:
-            proved_in = self._prove(repository)
-            if proved_in != repository:
-                registry.put_blob(repository, EMPTY_JSON, proved_in)
-        except RegistryError as exc:
-            return dict.fromkeys(tags, exc)
-        stone = _new_tombstone()
-        put = self._client.try_map(lambda tag: registry.put_manifest(repository.with_tag(tag), stone), tags)
-        status, dummy, error = _attempt_delete(registry, repository.with_digest(stone.digest))
-        failures = {tag: result for tag, result in zip(tags, put) if isinstance(result, ContainersError)}
-
-        def outcome(tag: str) -> Removal:
-            image = repository.with_tag(tag)
-            try:
-                after = registry.resolve(image)
-            except ContainersError as exc:
-                if tag in failures:
-                    raise
-                # It may name the tombstone, and that must not stay so.
-                self._put_back(image, tags[tag], exc)
-                raise RegistryError(f"{image}: could not be removed, names its old image {tags[tag]} again: {exc}") from None
-            if after is None:
-                return Removal(image, "removed", tags[tag], "deleted with a tombstone")
-            if after.digest == stone.digest:
-                self._put_back(image, tags[tag], error)
-                raise RegistryError(f"{image}: could not be removed, names its old image {tags[tag]} again: {error}", status)
-            if tag in failures:
-                raise failures[tag]
-            if after.digest == tags[tag]:
-                raise RegistryError(f"{image}: {image.registry} accepted another manifest for the tag but still serves the old one: use its own tools")
-            return Removal(image, "kept", after.digest, "another image was pushed while it was removed")
-
-        return dict(zip(tags, self._client.try_map(outcome, tags)))
-
-    def _put_back(self, image: Reference, digest: str, why: ContainersError) -> None:
-        """Put the image that a tag named before back on it.
-
-        :raises RegistryError: it could not be; the message tells what the tag names and what it is to name.
-        """
-        registry = self._client.registry(image)
-        try:
-            manifest = registry.manifest(image.with_digest(digest))
-            if manifest is None:
-                raise RegistryError(f"{digest} is not there any more")
-            registry.put_manifest(image, manifest)
-            after = registry.resolve(image)
-            if after is None or after.digest != digest:
-                raise RegistryError(f"the registry accepted it but the tag names {after.digest if after else 'nothing'}")
-        except ContainersError as exc:
-            raise RegistryError(f"{image}: may name an empty tombstone, and is to be put back on {digest} by hand ({exc}), after {why}") from None
-
-    def _prove(self, repository: Reference) -> Reference:
-        """Prove once that the registry deletes a manifest by its digest, on one that no tag names.
-
-        :returns: the repository in which it was proved, which has the tombstones' blob.
-        :raises RegistryError: it does not.
-        """
-        with self._lock:
-            if self._proof is None:
-                try:
-                    self._proof = self._try_proof(repository)
-                except RegistryError as exc:
-                    self._proof = exc
-            if isinstance(self._proof, RegistryError):
-                raise self._proof
-            return self._proof
-
-    def _try_proof(self, repository: Reference) -> Reference:
-        registry = self._client.registry(repository)
-        registry.put_blob(repository, EMPTY_JSON)
-        stone = _new_tombstone()
-        image = repository.with_digest(stone.digest)
-        registry.put_manifest(image, stone)
-        status, dummy, error = registry.delete_manifest(image)
-        # 404: the answer to a first try may have been lost. The look below tells.
-        if status not in (200, 202, 204, 404):
-            raise RegistryError(f"{self._registry} deletes neither tags nor manifests, allow it there, or remove no tags: {error}", status, error.code)
-        if registry.resolve(image) is not None:
-            raise RegistryError(f"{self._registry} answered {status} to DELETE manifest of {image} but still has it: it cannot remove tags, use its own tools")
-        return repository
+    known = {tag.name: tag for tag in client.map(complete, tags.values())}
+    digests = {name: tag.digest for name, tag in known.items()}
+    needs: dict[str, set[str]] = {}
+    for tag in known.values():
+        if tag.digest:
+            needs.setdefault(tag.digest, set()).update(tag.children or ())
+    going = sorted({t.cast(str, digests[name]) for name, verdict in verdicts.items() if verdict.goes and digests[name]})
+    for digest, found in zip(going, client.map(referrers, going)):
+        for referrer in found:
+            needs.setdefault(referrer, set()).add(digest)
+    return protect(verdicts, digests, needs)
 
 
-def _attempt_delete(registry: t.Any, image: Reference) -> tuple[int | None, str, RegistryError]:
-    try:
-        return t.cast("tuple[int, str, RegistryError]", registry.delete_manifest(image))
-    except RegistryError as exc:
-        return None, "", exc
-
-
-def _new_tombstone() -> Manifest:
-    return tombstone(uuid.uuid4().hex, datetime.datetime.now(datetime.timezone.utc))
-
-
-def remove(client: Client, removals: t.Sequence[Removal]) -> list[Removal]:
+def remove(vendors: Vendors, removals: t.Sequence[Removal]) -> list[Removal]:
     """Carry out what ``select`` found: every removal is returned, those with the action ``remove`` with what became of them."""
     groups: dict[Reference, dict[str, str]] = {}
     for removal in removals:
         if removal.action == "remove":
             repository = dataclasses.replace(removal.image, tag=None)
             groups.setdefault(repository, {})[t.cast(str, removal.image.tag)] = t.cast(str, removal.digest)
-    results = {result.image: result for result in remove_all(client, groups)}
+    results = {result.image: result for result in remove_all(vendors, groups)}
     return [results.get(removal.image, removal) for removal in removals]
 
 
-def remove_all(client: Client, tags: t.Mapping[Reference, t.Mapping[str, str]]) -> list[Removal]:
+def remove_all(vendors: Vendors, tags: t.Mapping[Reference, t.Mapping[str, str]]) -> list[Removal]:
     """Remove tags of many repositories, those of each at once.
 
     :param tags: by their repositories, each tag with the digest that it names.
     """
-    removers = {repository.registry: Remover(client, repository.registry) for repository in tags}
-    done = client.map(lambda group: removers[group[0].registry].remove(*group), tags.items())
+    done = vendors.client.map(lambda group: vendors.of(group[0]).remove(*group), tags.items())
     return [removal for removals in done for removal in removals]
+
+
+def refuse(vendors: Vendors, repositories: t.Iterable[Reference]) -> None:
+    """Refuse repositories from which no tag can be removed, before anything is written.
+
+    :raises RegistryError: there is one; the message says why.
+    """
+    unique = list(dict.fromkeys(repositories))
+    for repository, reason in zip(unique, vendors.client.map(lambda one: vendors.of(one).refusal(one), unique)):
+        if reason:
+            raise RegistryError(f"{repository.name}: no tags can be removed: {reason}")
 
 
 def untag(client: Client, selections: t.Sequence[Selection], check_mode: bool = False) -> list[Removal]:
@@ -343,10 +269,12 @@ def untag(client: Client, selections: t.Sequence[Selection], check_mode: bool = 
 
     :raises RegistryError: a tag could not be removed; ``result`` has the state of each.
     """
-    removals = select(client, selections)
+    vendors = Vendors(client)
+    removals = select(vendors, selections)
     check_removed(removals)
+    refuse(vendors, [dataclasses.replace(removal.image, tag=None) for removal in removals if removal.action == "remove"])
     if not check_mode:
-        removals = remove(client, removals)
+        removals = remove(vendors, removals)
         check_removed(removals)
     return removals
 
@@ -373,32 +301,47 @@ def parse_selections(items: t.Sequence[t.Mapping[str, t.Any]]) -> list[Selection
     found = []
     for number, item in enumerate(items):
         repository = Reference.parse_repository(item["repository"])
-        regex = None
-        if item.get("regex"):
-            try:
-                regex = re.compile(item["regex"])
-            except (re.error, OverflowError, RecursionError) as exc:
-                raise InputError(f"images[{number}] ({repository.name}): regex is no regular expression: {exc}") from None
-        older_than = item.get("older_than") or 0
-        if older_than < 0:
-            raise InputError(f"images[{number}] ({repository.name}): older_than is to be a number of seconds, not {older_than}")
-        tags = tuple(check_tag(tag, f"images[{number}] ({repository.name}): tag") for tag in item.get("tags") or ())
-        found.append(Selection(repository, tags, regex, older_than))
+        where = f"images[{number}] ({repository.name})"
+        older_than, keep = item.get("older_than"), item.get("keep") or 0
+        if older_than is not None and older_than < 0:
+            raise InputError(f"{where}: older_than is to be a number of seconds, not {older_than}")
+        if keep < 0:
+            raise InputError(f"{where}: keep is to be how many of the newest tags stay, not {keep}")
+        rule = None
+        if item.get("regex") is not None:
+            if older_than is None and not keep:
+                raise InputError(f"{where}: regex needs older_than or keep, else all tags that match would go")
+            rule = Rule(compile_regex(item["regex"], where), older_than, keep)
+        tags = tuple(check_tag(tag, f"{where}: tag") for tag in item.get("tags") or ())
+        found.append(Selection(repository, tags, rule))
     return found
 
 
+def compile_regex(text: str, where: str) -> re.Pattern[str]:
+    """A regular expression.
+
+    :raises InputError: it is none.
+    """
+    try:
+        return re.compile(text)
+    except (re.error, OverflowError, RecursionError) as exc:
+        raise InputError(f"{where}: regex is no regular expression: {exc}") from None
+
+
 def diff_of(removals: t.Iterable[Removal]) -> dict[str, t.Any]:
-    """What the tags name before and after, as Ansible's diff."""
+    """What the tags name before and after, as Ansible's diff; below it what stays, and why."""
     going = [removal for removal in removals if removal.action in ("remove", "removed")]
     return {
         "before": {str(removal.image): removal.digest for removal in going},
         "after": {str(removal.image): None for removal in going},
+        "prepared": "".join(f"  {removal.image} stays: {removal.reason}\n" for removal in removals if removal.action == "kept"),
     }
 
 
 def _run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     selections = parse_selections(params["images"])
-    credentials = Credentials(params["credentials"])
+    urls = {Reference.parse_repository(item["repository"]).registry: item["api_url"] for item in params["images"] if item.get("api_url")}
+    credentials = Credentials(params["credentials"], urls)
     for selection in selections:
         credentials.check_target(selection.repository)
     with open_client(params, credentials, ("pull",) if check_mode else ("pull", "push", "delete")) as client:
@@ -425,10 +368,12 @@ ENTRY = Entry(
                 "tags": {"type": "list", "elements": "str"},
                 "regex": {"type": "str"},
                 "older_than": {"type": "int"},
+                "keep": {"type": "int"},
+                "api_url": {"type": "str"},
             },
             "mutually_exclusive": [["tags", "regex"]],
             "required_one_of": [["tags", "regex"]],
-            "required_together": [["regex", "older_than"]],
+            "required_by": {"older_than": "regex", "keep": "regex"},
         },
         **client_arguments(),
     },

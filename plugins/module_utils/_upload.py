@@ -115,7 +115,7 @@ def upload_all(client: Client, tool: Tool, uploads: t.Sequence[Upload], policy: 
     try:
         for upload in uploads:
             tags = tuple(str(target.tag) for target in upload.targets)
-            digest = push(tool, upload, client.registry(upload.local).access(upload.local), policy)
+            digest = push(tool, upload, client.registry(upload.local).access_for(upload.local), policy)
             moves.append(Move(upload.image.repository, str(upload.local.tag), tags, digest))
         after = {target.image: target.digest for target in retag(client, moves)}
         platforms = client.map(lambda upload: _platforms(client, upload.local), uploads)

@@ -14,12 +14,15 @@ version_added: 0.1.0
 author:
   - gating.containers contributors (@gating)
 description:
-  - Removes tags over the registry API. An image that another tag names stays, and so does that tag.
+  - Removes tags. An image that another tag names stays, and so does that tag.
   - Tags are deleted as the OCI distribution-spec has it. A registry that does not do that (C(docker-registry) 2) gets a manifest unlike any
     other put on the tag, which is then deleted by its digest, so that the tag goes with it. Whether the registry deletes by digest is
-    proved beforehand on a manifest that no tag names.
+    proved beforehand on a manifest that no tag names. Docker Hub, GitHub, Harbor, Amazon ECR, Azure, Artifactory, Nexus and Pulp are
+    asked by their own APIs. Which software a registry is tells C(type) of its credentials, else its exact host name, else its answer to
+    C(GET /v2/).
+  - What cannot be done without harm to something else is refused with the reason before anything is written.
   - A tag that is not there is fine.
-  - Docker Hub and GitHub's registry need their own API, which is not supported yet. There the module fails without changing anything.
+  - Which right a login needs is in C(docs/registries.md).
 extends_documentation_fragment:
   - gating.containers._common
   - gating.containers._common.client
@@ -34,7 +37,7 @@ attributes:
     support: full
 options:
   images:
-    description: The tags to remove. Each item has either O(images[].tags), or O(images[].regex) and O(images[].older_than).
+    description: The tags to remove. Each item has either O(images[].tags), or O(images[].regex) with O(images[].older_than), O(images[].keep) or both.
     type: list
     elements: dict
     required: true
@@ -48,13 +51,25 @@ options:
         type: list
         elements: str
       regex:
-        description: Remove the tags in which this regular expression is found, and that are older than O(images[].older_than).
+        description:
+          - Remove the tags in which this regular expression is found, and that are older than O(images[].older_than).
+          - What something needs that stays is kept, whatever its age. An index needs the manifests that it lists, a referrer that has a tag
+            its image, and so does a tag that belongs to a digest (C(sha256-….sig)); an image needs the tags that belong to it. To remove signed images,
+            let the expression match their signatures too.
         type: str
       older_than:
         description:
-          - Seconds. The age is that of the image, as its config or its annotations tell; for an index that of its newest image.
-          - Tags whose age is not known are kept. So are those of images with a fixed date, such as reproducible builds have.
+          - Seconds since the tag was pushed, where the registry tells. Else the age is that of the image, as its config or its annotations
+            tell; for an index that of its newest image.
+          - Tags whose age is not known are kept. So are those with a date in the future, and of images with a fixed date, such as reproducible builds
+            have.
         type: int
+      keep:
+        description: How many of the newest tags that match are kept whatever their age. Those whose age is not known do not count.
+        type: int
+      api_url:
+        description: The URL of the vendor's own API, in place of C(api_url) of the credentials.
+        type: str
 seealso:
   - module: gating.containers.registry_retag
 """
@@ -75,6 +90,16 @@ EXAMPLES = r"""
         regex: ^change_[0-9]+_
         older_than: 604800
     credentials: "{{ container_registry_credentials }}"
+
+- name: Keep the last five nightly builds, show what would go and what stays
+  gating.containers.registry_untag:
+    images:
+      - repository: quay.io/example/app
+        regex: ^nightly-
+        keep: 5
+    credentials: "{{ container_registry_credentials }}"
+  check_mode: true
+  diff: true
 """
 
 RETURN = r"""

@@ -18,6 +18,7 @@ import typing as t
 
 import pytest
 import yaml
+from ansible_collections.gating.containers.plugins.module_utils._credentials import TYPES, Credentials
 from ansible_collections.gating.containers.plugins.module_utils._images import Image
 from ansible_collections.gating.containers.plugins.module_utils._reference import Reference
 from ansible_collections.gating.containers.plugins.module_utils._upload import Upload, artifacts
@@ -119,6 +120,20 @@ def test_the_readmes_zuul_playbooks(operator: Ansible, registry: Server) -> None
     assert sorted(registry.api.state("example/app", "example/tools")) == FINAL
 
 
+def test_the_page_on_registries(newest: Ansible, registry: Server) -> None:
+    page = (ROOT / "docs/registries.md").read_text()
+    entries = yaml.safe_load(block("types", registry, page))["container_registry_credentials"]
+    assert [Credentials(entries).access(name).type for name in entries] == ["harbor", "nexus"]
+    for number in range(5):
+        registry.api.image("example/app", f"change_{number}", text=str(number), created=ago((9 + number) * 86400))
+    play = [{"hosts": "localhost", "gather_facts": False, "tasks": yaml.safe_load(block("cleanup", registry, page))}]
+    for changed, left in ((1, 3), (0, 3)):
+        run = newest.play(playbook=play, variables={"container_registry_credentials": registry.credentials()}).check()
+        assert run.recap["changed"] == changed
+        assert registry.api.tags("example/app") == [f"change_{number}" for number in range(left)]
+    assert all(f"`{kind}`" in page for kind in TYPES)
+
+
 def test_the_page_on_building(newest: Ansible, registry: Server, podman: dict[str, str]) -> None:
     newest.environment.update(podman)
     given = yaml.safe_load(block("building", registry, BUILDING))
@@ -186,12 +201,16 @@ def test_the_modules_examples(newest: Ansible, registry: Server, podman: dict[st
         name = f"{registry.name}/example/app:change_4711_latest"
         command = ["podman", "build", "--tag", name, "--label", "uploaded=yes", str(newest.directory / "app")]
         subprocess.run(command, env={**os.environ, **podman}, check=True, capture_output=True)
+    if "nightly" in text:
+        for day in range(6):
+            registry.api.image("example/app", f"nightly-{day}", text=str(day), created=ago(day * 86400))
     repositories = ("example/app", "mirror/app", "archive/app")
     before = registry.api.state(*repositories)
     play = [{"hosts": "localhost", "gather_facts": False, "tasks": yaml.safe_load(at(registry, text).replace("/srv/transfer", str(newest.directory)))}]
     run = newest.play(playbook=play, variables={"container_registry_credentials": registry.credentials()}).check()
-    assert run.recap["changed"] == len(play[0]["tasks"])
-    assert (registry.api.state(*repositories) != before) is ("container_image_build" not in text)
+    reads = "registry_info" in text
+    assert run.recap["changed"] == (0 if reads else len(play[0]["tasks"]))
+    assert (registry.api.state(*repositories) != before) is not (reads or "container_image_build" in text)
 
 
 def test_the_demo(ansible: Ansible) -> None:

@@ -9,41 +9,60 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import pathlib
 import re
 import shutil
+import time
 import typing as t
 
 import pytest
-from ansible_collections.gating.containers.plugins.module_utils import _manifest
+import stand_ins
+from ansible_collections.gating.containers.plugins.module_utils import _manifest, _registry
 from ansible_collections.gating.containers.plugins.module_utils._client import Client
 from ansible_collections.gating.containers.plugins.module_utils._credentials import Credentials
 from ansible_collections.gating.containers.plugins.module_utils._errors import ContainersError
 from ansible_collections.gating.containers.plugins.module_utils._reference import Reference
-from ansible_collections.gating.containers.plugins.module_utils._untag import Removal, Remover, parse_selections, untag
+from ansible_collections.gating.containers.plugins.module_utils._tags import Removal
+from ansible_collections.gating.containers.plugins.module_utils._untag import parse_selections, untag
+from ansible_collections.gating.containers.plugins.module_utils._vendors.choose import Vendors
 from proxy import Answer, Proxy
-from registries import Server, ago, push_to_zuul_registry, resolve_with_token, start_docker_registry
+from registries import Server, ago, push_to_zuul_registry, resolve_with_token, start_docker_registry, start_olareg
 
 from playbooks import Ansible
 
 DAY = 86400
+OLAREG = os.environ.get("GATING_TEST_OLAREG") or shutil.which("olareg") or ""
 DISTRIBUTION = os.environ.get("GATING_TEST_DISTRIBUTION") or shutil.which("registry") or ""
 
 
-@pytest.fixture(params=["docker-registry", "distribution 3"])
+SOFTWARE = ["docker-registry", "distribution 3", "olareg"]
+
+
+def start(software: str, directory: pathlib.Path, deletes: bool = True) -> Server:
+    command = {"docker-registry": "docker-registry", "distribution 3": DISTRIBUTION, "olareg": OLAREG}[software]
+    if not command:
+        pytest.skip(f"{software} is built where Go is present")
+    return start_olareg(directory, command, deletes) if software == "olareg" else start_docker_registry(directory, command=command, deletes=deletes)
+
+
+@pytest.fixture(params=SOFTWARE)
 def any_registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
-    """A registry that does not delete tags, and one that does."""
-    if request.param == "distribution 3":
-        if not DISTRIBUTION:
-            pytest.skip("distribution 3 is built where Go is present")
-        server = start_docker_registry(tmp_path_factory.mktemp("registry"), command=DISTRIBUTION)
-    else:
-        server = start_docker_registry(tmp_path_factory.mktemp("registry"))
+    """A registry that does not delete tags, and two that do."""
+    server = start(request.param, tmp_path_factory.mktemp("registry"))
     yield server
     server.stop()
 
 
-def run(server: Server, name: str, images: list[dict[str, t.Any]], retries: int = 1, **options: t.Any) -> list[Removal]:
-    with Client(Credentials(server.credentials(name)), ("pull", "push", "delete"), retries=retries, **options) as client:
+@pytest.fixture(params=["docker-registry", "olareg"])
+def no_deletes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
+    """A registry that deletes nothing."""
+    server = start(request.param, tmp_path_factory.mktemp("registry"), deletes=False)
+    yield server
+    server.stop()
+
+
+def run(server: Server, name: str, images: list[dict[str, t.Any]], retries: int = 1, **entry: t.Any) -> list[Removal]:
+    with Client(Credentials(server.credentials(name, **entry)), ("pull", "push", "delete"), retries=retries) as client:
         return untag(client, parse_selections(images))
 
 
@@ -209,29 +228,161 @@ def test_when_the_connection_dies_for_good_after_the_tombstone_it_is_finished_la
     assert registry.api.state("app") == {"app:b": keep}
 
 
-def test_a_404_does_not_prove_that_a_tag_is_gone(zuul_registry: Server) -> None:
+def test_where_nothing_is_deleted_no_tag_is_touched(no_deletes: Server) -> None:
+    api = no_deletes.api
+    digest = api.index("app", ["a", "b"])
+    with pytest.raises(ContainersError, match=r"deletes neither tags nor manifests, allow it there, or remove no tags: .* answered 405"):
+        run(no_deletes, no_deletes.name, [{"repository": f"{no_deletes.name}/app", "tags": ["a"]}])
+    assert api.state("app") == {"app:a": digest, "app:b": digest}
+
+
+def test_distribution_3_deletes_tags_even_where_it_deletes_nothing_else(tmp_path: pathlib.Path) -> None:
+    server = start("distribution 3", tmp_path / "registry", deletes=False)
+    try:
+        digest = server.api.index("app", ["a", "b"])
+        assert actions(run(server, server.name, [{"repository": f"{server.name}/app", "tags": ["a"]}])) == {"a": "removed"}
+        assert server.api.state("app") == {"app:b": digest}
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("software", ["docker-registry", "distribution 3"])
+def test_a_login_without_rights(software: str, tmp_path: pathlib.Path) -> None:
+    server = start(software, tmp_path / "registry")
+    try:
+        digest = server.api.index("app", ["a", "b"])
+        for images in ({"tags": ["a"]}, {"regex": "a", "older_than": 0}):
+            with pytest.raises(ContainersError, match=r"answered 401.*check username and password") as caught:
+                run(server, server.name, [{"repository": f"{server.name}/app", **images}], password="wrong-and-secret")
+            assert "wrong-and-secret" not in str(caught.value)
+        assert server.api.state("app") == {"app:a": digest, "app:b": digest}
+    finally:
+        server.stop()
+
+
+def test_a_zuul_registry_reader_sees_all_and_removes_nothing(zuul_registry: Server) -> None:
     digest = push_to_zuul_registry(zuul_registry, "app", ["a", "b"])
-    with pytest.raises(ContainersError, match=r"answered 404 but has the tag: it cannot remove tags"):
-        run(zuul_registry, zuul_registry.name, [{"repository": f"{zuul_registry.name}/app", "tags": ["a"]}])
+    for kind in ("oci", ""):
+        with pytest.raises(ContainersError):
+            run(
+                zuul_registry, zuul_registry.name, [{"repository": f"{zuul_registry.name}/app", "tags": ["a"]}], username="reader", password="reader", type=kind
+            )
     assert resolve_with_token(zuul_registry, "app", "a") == digest
 
 
-def test_no_right_to_delete(registry: Server, proxy_to: t.Callable[..., Proxy]) -> None:
-    digest = registry.api.index("app", ["a"])
-    proxy = proxy_to(registry, lambda method, path, body: Answer(403) if method == "DELETE" else None)
+def test_a_missing_tag_and_a_missing_repository_at_zuul_registry(zuul_registry: Server) -> None:
+    push_to_zuul_registry(zuul_registry, "app", ["a"])
+    images = [
+        {"repository": f"{zuul_registry.name}/app", "tags": ["not-there"]},
+        {"repository": f"{zuul_registry.name}/nothing", "tags": ["x"]},
+        {"repository": f"{zuul_registry.name}/nothing", "regex": ".*", "older_than": 0},
+    ]
+    assert actions(run(zuul_registry, zuul_registry.name, images)) == {"not-there": "absent", "x": "absent"}
+
+
+def test_a_hundred_and_twenty_tags(any_registry: Server, proxy_to: t.Callable[..., Proxy], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_registry, "_PAGE", 50)
+    proxy = proxy_to(any_registry)
+    api = any_registry.api
+    image = api.image("app", "old-000", created=ago(3 * DAY))
+    content = api.call("GET", "app/manifests/old-000").content
+    for number in range(1, 120):
+        api.manifest("app", f"old-{number:03}", image["mediaType"], content)
+    keep = api.image("app", "keep", text="keep", created=ago(3 * DAY))["digest"]
+    removals = run(any_registry, proxy.name, [{"repository": f"{proxy.name}/app", "regex": "^old-", "older_than": DAY}])
+    assert list(actions(removals).values()) == ["removed"] * 120
+    assert api.state("app") == {"app:keep": keep}
+    pages = [request for request in proxy.requests if request.path.partition("?")[0].endswith("/tags/list")]
+    # docker-registry 2 gives all of them at once, whatever it is asked for.
+    assert len(pages) in (1, 3)
+
+
+def test_a_hundred_and_twenty_tags_at_zuul_registry(zuul_registry: Server) -> None:
+    push_to_zuul_registry(zuul_registry, "app", [f"old-{number:03}" for number in range(120)])
+    with Client(Credentials(zuul_registry.credentials()), ("pull",)) as client:
+        repository = Reference(zuul_registry.name, "app")
+        assert len(Vendors(client).of(repository).tags(repository)) == 120
+
+
+def test_the_newest_stay_and_what_an_index_or_a_signature_needs(any_registry: Server) -> None:
+    api = any_registry.api
+    api.index("app", ["1.0"], text="release", created=ago(9 * DAY))
+    for child in api.call("GET", "app/manifests/1.0").json()["manifests"]:
+        name = f"change_1_{child['platform']['architecture']}"
+        api.manifest("app", name, child["mediaType"], api.call("GET", f"app/manifests/{child['digest']}").content)
+    signed = api.image("app", "change_2_signed", text="signed", created=ago(9 * DAY))["digest"]
+    api.image("app", signed.replace(":", "-") + ".sig", text="signature", created=ago(9 * DAY))
+    for number in range(3, 8):
+        api.image("app", f"change_{number}_x", text=str(number), created=ago((12 - number) * DAY))
+    before = api.state("app")
+    images = [{"repository": f"{any_registry.name}/app", "regex": "^change_", "older_than": DAY, "keep": 2}]
+    removals = {str(removal.image.tag): removal for removal in run(any_registry, any_registry.name, images)}
+    gone = {"change_3_x", "change_4_x", "change_5_x"}
+    assert {tag for tag, removal in removals.items() if removal.action == "removed"} == gone
+    assert removals["change_1_amd64"].reason == "the tag 1.0 needs its image"
+    assert removals["change_2_signed"].reason == f"the tag {signed.replace(':', '-')}.sig needs its image"
+    assert removals["change_7_x"].reason == "it is one of the newest 2 that match"
+    assert api.state("app") == {name: digest for name, digest in before.items() if name.removeprefix("app:") not in gone}
+
+
+def test_an_index_in_an_index_keeps_its_images(registry: Server) -> None:
+    api = registry.api
+    media_type = "application/vnd.oci.image.index.v1+json"
+    inner = api.index("app", ["inner"], created=ago(9 * DAY))
+    child = api.call("GET", "app/manifests/inner").json()["manifests"][0]
+    api.manifest("app", "change_1_child", child["mediaType"], api.call("GET", f"app/manifests/{child['digest']}").content)
+    content = {"schemaVersion": 2, "mediaType": media_type, "manifests": [{"mediaType": media_type, "digest": inner, "size": 1}]}
+    api.manifest("app", "outer", media_type, json.dumps(content).encode())
+    # Only the outer one is left with a tag.
+    images = [
+        {"repository": f"{registry.name}/app", "tags": ["inner"]},
+        {"repository": f"{registry.name}/app", "regex": "^change_", "older_than": DAY},
+    ]
+    removals = {str(removal.image.tag): removal for removal in run(registry, registry.name, images)}
+    assert {tag: removal.action for tag, removal in removals.items()} == {"inner": "removed", "change_1_child": "kept"}
+    assert removals["change_1_child"].reason == "the tag outer needs its image"
+
+
+def test_a_referrer_with_a_tag_keeps_its_image(tmp_path: pathlib.Path) -> None:
+    server = start("olareg", tmp_path)
+    try:
+        api = server.api
+        image = api.image("app", "change_1_x", created=ago(9 * DAY))
+        config = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": api.blob("app", b"{}"), "size": 2}
+        subject = {key: image[key] for key in ("mediaType", "digest", "size")}
+        content = {"schemaVersion": 2, "mediaType": image["mediaType"], "config": config, "layers": [config], "subject": subject}
+        api.manifest("app", "sbom", image["mediaType"], json.dumps(content).encode())
+        images = [{"repository": f"{server.name}/app", "regex": "^change_", "older_than": DAY}]
+        removals = run(server, server.name, images)
+        assert [(removal.action, removal.reason) for removal in removals] == [("kept", "the tag sbom needs its image")]
+    finally:
+        server.stop()
+
+
+def test_zuul_registry_is_known_and_refused_before_anything_is_written(zuul_registry: Server, proxy_to: t.Callable[..., Proxy]) -> None:
+    digest = push_to_zuul_registry(zuul_registry, "app", ["a", "b"])
+    proxy = proxy_to(zuul_registry)
+    with pytest.raises(ContainersError, match=r"app: no tags can be removed: zuul-registry deletes no tags: its own command prune"):
+        run(zuul_registry, proxy.name, [{"repository": f"{proxy.name}/app", "tags": ["a"]}])
+    assert not proxy.writes()
+    assert resolve_with_token(zuul_registry, "app", "a") == digest
+
+
+def test_a_404_does_not_prove_that_a_tag_is_gone(zuul_registry: Server) -> None:
+    digest = push_to_zuul_registry(zuul_registry, "app", ["a", "b"])
+    # Not known as what it is.
+    with pytest.raises(ContainersError, match=r"answered 404 but has the tag: it cannot remove tags"):
+        run(zuul_registry, zuul_registry.name, [{"repository": f"{zuul_registry.name}/app", "tags": ["a"]}], type="oci")
+    assert resolve_with_token(zuul_registry, "app", "a") == digest
+
+
+def test_no_right_to_delete(any_registry: Server, proxy_to: t.Callable[..., Proxy]) -> None:
+    digest = any_registry.api.index("app", ["a"])
+    proxy = proxy_to(any_registry, lambda method, path, body: Answer(403) if method == "DELETE" else None)
     with pytest.raises(ContainersError, match=r"answered 403: the login for .* needs the right"):
-        run(registry, proxy.name, [{"repository": f"{proxy.name}/app", "tags": ["a"]}])
-    assert registry.api.state("app") == {"app:a": digest}
+        run(any_registry, proxy.name, [{"repository": f"{proxy.name}/app", "tags": ["a"]}])
+    assert any_registry.api.state("app") == {"app:a": digest}
     assert {request.method for request in proxy.writes()} == {"DELETE"}
-
-
-@pytest.mark.parametrize("name", ["docker.io", "ghcr.io"])
-def test_registries_that_need_their_own_api_are_left_alone(name: str) -> None:
-    with Client(Credentials({}), ("pull",), retries=0) as client:
-        removal = Remover(client, name).remove(Reference.parse(f"{name}/a/b"), {"x": "sha256:" + "0" * 64})[0]
-        assert removal.action == "failed"
-        assert "remove the tag by hand" in removal.reason
-        assert client.requests == 0
 
 
 def test_the_module_and_the_role(ansible: Ansible, registry: Server) -> None:
@@ -245,6 +396,7 @@ def test_the_module_and_the_role(ansible: Ansible, registry: Server) -> None:
     assert run_.result["changed"] is True
     assert api.state("app") == before
     assert f'-    "{registry.name}/app:change_1_a": "{before["app:change_1_a"]}"' in run_.output
+    assert f"  {registry.name}/app:change_2_b stays: it is not older than 86400 seconds" in run_.output
     for changed in (True, False):
         result = ansible.task("registry_untag", images=images, credentials=credentials).check().result
         assert result["changed"] is changed
@@ -256,8 +408,34 @@ def test_the_module_and_the_role(ansible: Ansible, registry: Server) -> None:
     assert api.state("app") == {"app:post_c": keep}
     ansible.role("remove_registry_tag", remove_registry_tag_age=30, **variables).check()
     assert api.state("app") == {"app:post_c": keep}
+    # A pipeline's name is no expression.
+    ansible.role("remove_registry_tag", remove_registry_tag_age=30, zuul={"pipeline": "p.st"}, **variables).check()
+    assert api.state("app") == {"app:post_c": keep}
+    ansible.role("remove_registry_tag", remove_registry_tag_age=30, remove_registry_tag_keep=1, zuul={"pipeline": "post"}, **variables).check()
+    assert api.state("app") == {"app:post_c": keep}
     ansible.role("remove_registry_tag", remove_registry_tag_age=30, zuul={"pipeline": "post"}, **variables).check()
     assert api.tags("app") == []
+
+
+def test_the_role_with_a_vendors_api(newest: Ansible) -> None:
+    hub = stand_ins.DockerHub()
+    try:
+        now = time.time()
+        hub.image("example/app", "change_1_old", text="old", pushed=now - 3 * DAY)
+        keep = hub.image("example/app", "change_2_young", "latest", text="young", pushed=now - 60)
+        variables = {
+            "remove_registry_tag_repository": f"{hub.name}/example/app",
+            "remove_registry_tag_api_url": hub.url,
+            "container_registry_credentials": hub.credentials(api_url=None),
+        }
+        run_ = newest.role("remove_registry_tag", "-vvv", **variables).check()
+        assert hub.state("example/app") == {"change_2_young": keep, "latest": keep}
+        assert run_.recap["changed"] == 1
+        assert newest.role("remove_registry_tag", **variables).check().recap["changed"] == 0
+        assert stand_ins.PASSWORD not in run_.output
+        hub.check()
+    finally:
+        hub.close()
 
 
 def test_tombstones_are_known_as_such() -> None:

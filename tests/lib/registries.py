@@ -195,11 +195,11 @@ def start_zuul_registry(directory: pathlib.Path, command: str) -> Server:
     return Server(process, port, directory)
 
 
-def start_olareg(directory: pathlib.Path, command: str) -> Server:
+def start_olareg(directory: pathlib.Path, command: str, deletes: bool = False) -> Server:
     """olareg, which lists referrers. It has no password."""
     port = docker_registry.free_port()
     log = directory / "log"
-    arguments = ["serve", "--addr", "127.0.0.1", "--port", str(port), "--store-type", "mem"]
+    arguments = ["serve", "--addr", "127.0.0.1", "--port", str(port), "--store-type", "mem", *(["--api-delete"] if deletes else [])]
     with log.open("wb") as output:
         process = subprocess.Popen([command, *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
     docker_registry.wait_for("127.0.0.1", port, process, log)

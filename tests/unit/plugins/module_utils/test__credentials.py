@@ -283,3 +283,18 @@ def test_whether_there_is_an_entry() -> None:
     credentials = Credentials({"public.ecr.aws": {}})
     assert credentials.access("public.ecr.aws").given is True
     assert credentials.access("quay.io").given is False
+
+
+@pytest.mark.parametrize("url", ["quay.io", "ftp://quay.io", "https://user:secret@quay.io", "https://quay.io/?a=secret", "https://", "https://a b"])
+def test_an_api_url_that_is_none(url: str) -> None:
+    for entries, urls in (({"quay.io": {"api_url": url}}, {}), ({}, {"quay.io": url})):
+        with pytest.raises(InputError, match="quay.io.*: api_url is to be a URL") as caught:
+            Credentials(entries, urls)
+        assert "secret" not in str(caught.value)
+
+
+def test_an_api_url_that_is_given_beside_goes_first() -> None:
+    credentials = Credentials({"quay.io": {"api_url": "https://one.example", "api_token": "t"}}, {"quay.io": "https://two.example"})
+    assert (credentials.access("quay.io").api_url, credentials.access("quay.io").api_token) == ("https://two.example", "t")
+    assert Credentials({}, {"quay.io": "https://two.example"}).access("quay.io").api_url == "https://two.example"
+    assert Credentials({"quay.io": {"api_url": "https://one.example"}}).access("quay.io").api_url == "https://one.example"

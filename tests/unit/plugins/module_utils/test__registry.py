@@ -1343,10 +1343,10 @@ def test_a_right_that_lacks(make: t.Any, reason: str, given: bool, advice: str) 
 
 def test_who_another_program_is_to_be(make: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
     own = make(None, login=ME)
-    assert own.it.access(own.repository) is own.it._access
+    assert own.it.access_for(own.repository) is own.it.access
     # The exchange is at the registry, so it is looked for first.
     azure = make(api_token="entra", type="acr", given=True)
     azure.server.on("POST", "/oauth2/exchange", 200, {"refresh_token": "refresh"})
-    access = azure.it.access(azure.repository)
+    access = azure.it.access_for(azure.repository)
     assert (access.login.username, access.login.password) == ("00000000-0000-0000-0000-000000000000", "refresh")
     assert (access.scheme, access.registry) == ("http", azure.name)

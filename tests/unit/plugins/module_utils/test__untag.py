@@ -12,14 +12,23 @@ import typing as t
 import pytest
 from ansible_collections.gating.containers.plugins.module_utils._errors import InputError
 from ansible_collections.gating.containers.plugins.module_utils._reference import Reference
+from ansible_collections.gating.containers.plugins.module_utils._selection import Rule
 from ansible_collections.gating.containers.plugins.module_utils._untag import Selection, parse_selections
 
 REPOSITORY = Reference("quay.io", "a/b")
 
 
 def test_selections() -> None:
-    items = [{"repository": "quay.io/a/b", "tags": ["x"]}, {"repository": "quay.io/a/b", "regex": "^c_", "older_than": 5}]
-    assert parse_selections(items) == [Selection(REPOSITORY, ("x",)), Selection(REPOSITORY, (), re.compile("^c_"), 5)]
+    items: list[dict[str, t.Any]] = [
+        {"repository": "quay.io/a/b", "tags": ["x"]},
+        {"repository": "quay.io/a/b", "regex": "^c_", "older_than": 5},
+        {"repository": "quay.io/a/b", "regex": "^d_", "keep": 2},
+    ]
+    assert parse_selections(items) == [
+        Selection(REPOSITORY, ("x",)),
+        Selection(REPOSITORY, (), Rule(re.compile("^c_"), 5)),
+        Selection(REPOSITORY, (), Rule(re.compile("^d_"), None, 2)),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -27,8 +36,11 @@ def test_selections() -> None:
     [
         ({"repository": "quay.io/a/b@sha256:" + "0" * 64}, "without a tag or digest"),
         ({"tags": ["a/b"]}, "is not a tag"),
-        ({"regex": "("}, "regex is no regular expression"),
-        ({"regex": "a{99999999999999}"}, "regex is no regular expression"),
+        ({"regex": "a"}, "regex needs older_than or keep"),
+        ({"regex": "", "keep": 0}, "regex needs older_than or keep"),
+        ({"regex": "a", "keep": -1}, "keep is to be how many of the newest tags stay, not -1"),
+        ({"regex": "(", "keep": 1}, "regex is no regular expression"),
+        ({"regex": "a{99999999999999}", "older_than": 1}, "regex is no regular expression"),
         ({"regex": "a", "older_than": -1}, "older_than is to be a number of seconds, not -1"),
     ],
 )

@@ -1,0 +1,166 @@
+# Copyright (c) 2026, gating.containers contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time.
+
+"""Amazon ECR: its API lists a thousand images with each request, and removes a hundred tags, each only if it names what it is known to name."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.gating.containers.plugins.module_utils._age import (
+    parse_time,
+)
+from ansible_collections.gating.containers.plugins.module_utils._client import (
+    Client,
+)
+from ansible_collections.gating.containers.plugins.module_utils._errors import (
+    ContainersError,
+    RegistryError,
+)
+from ansible_collections.gating.containers.plugins.module_utils._reference import (
+    Reference,
+)
+from ansible_collections.gating.containers.plugins.module_utils._registry import (
+    Registry,
+)
+from ansible_collections.gating.containers.plugins.module_utils._tags import (
+    Removal,
+    Tag,
+)
+from ansible_collections.gating.containers.plugins.module_utils._vendors.oci import (
+    Vendor,
+)
+
+try:
+    from ansible_collections.gating.containers.plugins.module_utils._aws import (
+        Ecr as Actions,
+    )
+except ImportError:
+    Actions = None  # type: ignore[assignment,misc]
+
+_PAGE = 1000  # images
+_BATCH = 100  # tags
+
+#: Calls an action of ECR's API with its parameters, and returns its answer.
+Call = t.Callable[[str, t.Mapping[str, t.Any]], "dict[str, t.Any]"]
+
+
+class Ecr(Vendor):
+    """A private registry, or the public gallery.
+
+    :param call: calls an action of the API; without, it is done with the AWS credentials that the registry's entry has, or this machine.
+    :param public: whether it is the gallery, if ``call`` is given.
+    """
+
+    def __init__(self, client: Client, registry: Registry, call: Call | None = None, public: bool = False) -> None:
+        super().__init__(client, registry)
+        self._call, self._public = call, public
+        if call is None and Actions is not None:
+            actions = Actions(registry.access, registry.transport)
+            self._call, self._public = actions.call, actions.public
+
+    def refusal(self, repository: Reference) -> str:
+        """Why no tag of a repository can be removed."""
+        if self._call is None:
+            return "ECR removes tags by its own API, which this version cannot call"
+        try:
+            self._describe(repository, 1)
+        except RegistryError:
+            # That it may not be listed does not mean that it may not be written to.
+            return ""
+        except ContainersError as exc:
+            # Nothing was asked: there is no botocore, no credentials, no region.
+            return str(exc)
+        return ""
+
+    def tags(self, repository: Reference) -> list[Tag]:
+        """All tags of a repository, those of a thousand images with each request; at a private registry their times are those of the images."""
+        if self._call is None:
+            return super().tags(repository)
+        found: list[Tag] = []
+        last = ""
+        while True:
+            try:
+                details, token = self._describe(repository, _PAGE, last)
+            except RegistryError as exc:
+                if exc.code == "RepositoryNotFoundException":
+                    return []
+                raise
+            for detail in details:
+                found += _public_tag(detail) if self._public else _tags(detail)
+            if not token:
+                return found
+            if token == last:
+                raise RegistryError(f"GET tags of {repository.name}: ECR's pages go in a circle")
+            last = token
+
+    def _describe(self, repository: Reference, size: int, token: str = "") -> tuple[list[dict[str, t.Any]], str]:
+        """One page of what is in a repository, and the token of the next."""
+        action, key = ("DescribeImageTags", "imageTagDetails") if self._public else ("DescribeImages", "imageDetails")
+        parameters: dict[str, t.Any] = {"repositoryName": self._name_of(repository), "maxResults": size}
+        if not self._public:
+            parameters["filter"] = {"tagStatus": "TAGGED"}
+        answer = t.cast(Call, self._call)(action, {**parameters, **({"nextToken": token} if token else {})})
+        return [detail for detail in answer.get(key) or [] if isinstance(detail, dict)], str(answer.get("nextToken") or "")
+
+    def _remove(self, repository: Reference, tags: t.Mapping[str, str]) -> dict[str, Removal | ContainersError]:
+        names = list(tags)
+        batches = [names[start : start + _BATCH] for start in range(0, len(names), _BATCH)]
+        results: dict[str, Removal | ContainersError] = {}
+        for batch, found in zip(batches, self._client.try_map(lambda batch: self._remove_batch(repository, {tag: tags[tag] for tag in batch}), batches)):
+            results.update(dict.fromkeys(batch, found) if isinstance(found, ContainersError) else found)
+        return results
+
+    def _remove_batch(self, repository: Reference, tags: t.Mapping[str, str]) -> dict[str, Removal | ContainersError]:
+        identifiers = [{"imageTag": tag, "imageDigest": digest} for tag, digest in tags.items()]
+        what = f"BatchDeleteImage of {repository.name}"
+        answer = t.cast(Call, self._call)("BatchDeleteImage", {"repositoryName": self._name_of(repository), "imageIds": identifiers})
+        # It answers 200 whatever it did not do.
+        failures: dict[str, RegistryError] = {}
+        for failure in answer.get("failures") or []:
+            identifier = failure.get("imageId") or {}
+            code, reason = str(failure.get("failureCode") or "unknown"), str(failure.get("failureReason") or "")
+            tag = identifier.get("imageTag") or next((tag for tag, digest in tags.items() if digest == identifier.get("imageDigest")), "")
+            failures[tag] = RegistryError(f"{what}: {self._name} did not remove {tag}: {code} {reason[:300]}".rstrip(), None, code)
+        done = {str(item.get("imageTag")) for item in answer.get("imageIds") or [] if isinstance(item, dict)}
+
+        def outcome(tag: str) -> Removal:
+            image = repository.with_tag(tag)
+            if tag not in done:
+                failure = failures.get(tag) or RegistryError(f"{what}: {self._name} neither removed {tag} nor said why")
+                after = self._registry.resolve(image)
+                if after is None:
+                    return Removal(image, "removed" if failure.code == "ImageNotFound" else "absent", tags[tag], "it is not there any more")
+                if after.digest != tags[tag]:
+                    return Removal(image, "kept", after.digest, "another image was pushed while it was removed")
+                raise failure
+            return Removal(image, "removed", tags[tag], "deleted by the vendor's API")
+
+        return dict(zip(tags, self._client.try_map(outcome, tags)))
+
+    def _name_of(self, repository: Reference) -> str:
+        # In the gallery the first part is the registry's alias.
+        return repository.repository.partition("/")[2] if self._public else repository.repository
+
+
+def _time(value: t.Any) -> float | None:
+    """Unix time as AWS's JSON has it: a number, in newer answers a date."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value) if value > 0 else None
+    return parse_time(value)
+
+
+def _tags(detail: dict[str, t.Any]) -> list[Tag]:
+    return [
+        Tag(str(name), detail.get("imageDigest"), _time(detail.get("imagePushedAt")), detail.get("imageSizeInBytes"), detail.get("imageManifestMediaType"))
+        for name in detail.get("imageTags") or []
+    ]
+
+
+def _public_tag(detail: dict[str, t.Any]) -> list[Tag]:
+    image = detail.get("imageDetail") or {}
+    name = detail.get("imageTag")
+    return [Tag(str(name), image.get("imageDigest"), _time(detail.get("createdAt")), None, image.get("imageManifestMediaType"))] if name else []
