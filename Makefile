@@ -12,15 +12,18 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export BUILDAH_ISOLATION := chroot
 
 PACKAGES := docker-registry podman buildah skopeo busybox-static apache2-utils openssl shellcheck python3-venv git
+# For a Zuul: what its Ansible 9 and 11 are made of.
+ZUUL_PACKAGES := zookeeper postgresql bubblewrap openssh-client libnetty-java liblog4j1.2-java libslf4j-java
+ZUUL_ANSIBLE := 9:2.16 11:2.18
 # The collection, where each environment's Ansible finds it.
 LINK = site=$$($(1)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
 	mkdir -p "$$site/ansible_collections/gating" && ln -sfn "$(CURDIR)" "$$site/ansible_collections/gating/containers"
 PATH_OF = PATH=$(CURDIR)/$(V)/$(1)/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
-.PHONY: help demo test lint unit integration bench clean
+.PHONY: help demo test lint unit integration test-zuul bench clean
 
 help: ## show this
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 demo: $(V)/system $(V)/newest/done ## build, upload, promote and mirror real images on registries of its own
 	@$(call PATH_OF,newest) ANSIBLE_CALLBACK_RESULT_FORMAT=yaml ANSIBLE_LOCALHOST_WARNING=false \
@@ -48,6 +51,11 @@ integration: $(V)/system $(V)/newest/done $(V)/$(OLDER)/done $(V)/zuul-registry/
 	GATING_TEST_OLAREG=$$([ ! -x $(V)/go/olareg ] || echo $(CURDIR)/$(V)/go/olareg) \
 	GATING_TEST_BUILD=$(CURDIR)/$(V)/lint/bin/python \
 	$(V)/newest/bin/python -m pytest --quiet tests/integration
+
+test-zuul: $(V)/zuul/done $(V)/newest/done $(V)/zuul-registry/done ## follow changes through a real Zuul, from check to publication
+	GATING_TEST_ZUUL=$(CURDIR)/$(V)/zuul GATING_TEST_ZUUL_ANSIBLE=$(CURDIR)/$(V)/zuul-ansible \
+	GATING_TEST_ZUUL_REGISTRY=$(CURDIR)/$(V)/zuul-registry/bin/zuul-registry \
+	$(V)/newest/bin/python -m pytest --quiet tests/zuul
 
 bench: $(V)/system $(V)/newest/done $(V)/go/peers ## compare with skopeo, crane and regctl; BENCH='--rounds 1 --size 8' for a short one
 	$(call PATH_OF,newest):$(CURDIR)/$(V)/go $(V)/newest/bin/python tests/bench.py --output docs/benchmarks.md $(BENCH)
@@ -89,6 +97,28 @@ $(V)/lint/done: tests/requirements-lint.txt | $(V)/system
 $(V)/zuul-registry/done: | $(V)/system
 	$(PYTHON) -m venv $(V)/zuul-registry
 	$(V)/zuul-registry/bin/pip install --quiet zuul-registry
+	touch $@
+
+$(V)/zuul-system: | $(V)/system
+	missing=$$(for package in $(ZUUL_PACKAGES); do dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || echo $$package; done); \
+	if [ -n "$$missing" ]; then \
+		$(ROOT) apt-get update -qq; \
+		$(ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+		if [ -d /run/systemd/system ] && grep -qw postgresql <<< "$$missing"; then \
+			: "Debian starts a cluster, which nobody asked for."; \
+			$(ROOT) systemctl disable --quiet --now postgresql; \
+		fi; \
+	fi
+	touch $@
+
+# The sandbox of Zuul's jobs sees what is below /usr, hence the system's Python for its Ansibles.
+$(V)/zuul/done: | $(V)/zuul-system
+	$(PYTHON) -m venv $(V)/zuul
+	$(V)/zuul/bin/pip install --quiet zuul==14.3.0 zuul-client==14.0.0
+	for pair in $(ZUUL_ANSIBLE); do \
+		/usr/bin/python3 -m venv $(V)/zuul-ansible/$${pair%%:*}; \
+		$(V)/zuul-ansible/$${pair%%:*}/bin/pip install --quiet "ansible-core==$${pair##*:}.*" google-re2 voluptuous requests PyYAML jmespath; \
+	done
 	touch $@
 
 # Registries that are not packaged are built where Go is present.

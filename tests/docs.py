@@ -53,13 +53,18 @@ def keys(role: str, variable: str) -> list[tuple[str, ...]]:
 def variables() -> list[tuple[str, ...]]:
     """The variables of all roles, each once; what is to be known of them at least, which is their first paragraph."""
     rows = {}
+    optional = set()
     paths = sorted(ROOT.glob("roles/*/meta/argument_specs.yml"), key=lambda path: (path.parts[-3] != "container", path))
     for path in paths:
         for name, option in spec(path)["options"].items():
+            if not option.get("required") and path.parts[-3] != "container":
+                optional.add(name)
             default = option.get("default", "")
             text = default if isinstance(default, str) else json.dumps(default)
             meaning = rows[name][2] if name in rows else items(option)[0]
             rows[name] = (f"`{name}`", "required" if option.get("required") else f"`{text}`" if text else rows.get(name, ("", ""))[1], meaning)
+    # What one role needs, another may do without.
+    rows.update({name: (rows[name][0], rows[name][1].replace("required", ""), rows[name][2]) for name in optional})
     return list(rows.values())
 
 

@@ -35,23 +35,7 @@ attributes:
     support: full
 """
 
-    CLIENT = r"""
-options:
-  credentials:
-    description:
-      - How to reach registries, and as whom. Keys are names of registries, with their port if any, such as V(quay.io) or
-        V(localhost:5000).
-      - Values are dictionaries with C(username) and C(password); C(repository), a regular expression that the name of a
-        repository, registry included, must match (searched) to be written to; C(scheme) (V(https) or V(http)),
-        C(tls_verify), C(ca_cert) (PEM text or a path), C(client_cert), C(client_key); C(type), C(api_url) and C(api_token).
-      - For Amazon ECR the login is an AWS access key and its secret, with C(api_token) for the session token of temporary ones, or none, for
-        the AWS credentials of the machine; that needs C(botocore). For Azure Container Registry C(api_token) may be an access token of
-        Microsoft Entra ID, instead of a login.
-      - A registry without an entry is reached with the login that the auth files of podman and docker or their
-        credential helpers have, else anonymously. If there are entries at all, nothing is written to a registry without one.
-      - A registry on the loopback interface without a C(scheme) is tried by https, then by http.
-    type: dict
-    default: {}
+    _LIMITS = r"""
   parallel:
     description: How many requests may be under way at one registry.
     type: int
@@ -68,3 +52,27 @@ options:
     type: int
     default: 5
 """
+
+    # For modules that are given their registries in another way.
+    REQUESTS = "options:" + _LIMITS
+
+    CLIENT = (
+        r"""
+options:
+  credentials:
+    description:
+      - How to reach registries, and as whom. Keys are names of registries, with their port if any, such as V(quay.io) or
+        V(localhost:5000).
+      - Values are dictionaries with C(username) and C(password); C(repository), a regular expression that the name of a
+        repository, registry included, must match (searched) to be written to; C(scheme) (V(https) or V(http)),
+        C(tls_verify), C(ca_cert) (PEM text or a path), C(client_cert), C(client_key); C(type), C(api_url) and C(api_token).
+      - For Amazon ECR the login is an AWS access key and its secret, with C(api_token) for the session token of temporary ones, or none, for
+        the AWS credentials of the machine; that needs C(botocore). For Azure Container Registry C(api_token) may be an access token of
+        Microsoft Entra ID, instead of a login.
+      - A registry without an entry is reached with the login that the auth files of podman and docker or their
+        credential helpers have, else anonymously. If there are entries at all, nothing is written to a registry without one.
+      - A registry on the loopback interface without a C(scheme) is tried by https, then by http.
+    type: dict
+    default: {}"""
+        + _LIMITS
+    )

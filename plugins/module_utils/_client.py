@@ -14,6 +14,7 @@ import threading
 import typing as t
 
 from ansible_collections.gating.containers.plugins.module_utils._credentials import (
+    Access,
     Credentials,
 )
 from ansible_collections.gating.containers.plugins.module_utils._errors import (
@@ -114,10 +115,14 @@ class Client:
             registry = self._registries.get(image.registry)
             if registry is None:
                 access = self._credentials.access(image.registry)
-                transport = Transport(access, counter=self._counter, **self._options)
-                self._transports.append(transport)
-                registry = self._registries[image.registry] = Registry(access, transport, self._actions)
+                registry = self._registries[image.registry] = Registry(access, self.transport(access), self._actions)
             return registry
+
+    def transport(self, access: Access) -> Transport:
+        """Connections to another server, which are closed with the client. Their requests count."""
+        transport = Transport(access, counter=self._counter, **self._options)
+        self._transports.append(transport)
+        return transport
 
     def map(self, function: t.Callable[[_Item], _Result], items: t.Iterable[_Item]) -> list[_Result]:
         """Call a function for every item, many at a time, and return the results in order.

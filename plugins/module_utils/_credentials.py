@@ -100,6 +100,12 @@ class Credentials:
                 raise InputError(f"container_registry_credentials has two entries for {normal_registry(registry)}: keep one")
             self._entries[normal_registry(registry)] = _parse_entry(registry, entry)
 
+    def joined(self, other: Credentials) -> Credentials:
+        """These entries, and those of others for further registries."""
+        both = Credentials()
+        both._entries = {**other._entries, **self._entries}
+        return both
+
     def access(self, registry: str) -> Access:
         """The entry of a registry, or one that holds nothing but its name."""
         name = normal_registry(registry)

@@ -88,15 +88,6 @@ def check_prefix(prefix: str) -> str:
     return check_tag(prefix, "container_image_staging_prefix")
 
 
-def check_method(method: str) -> None:
-    """Refuse a way to promote that is not there yet.
-
-    :raises InputError: it is not.
-    """
-    if method != "tag":
-        raise InputError(f"promote_container_image_method {method!r} is not supported yet: use 'tag'")
-
-
 def _parse_image(where: str, item: t.Any, prefix: str) -> Image:
     if not isinstance(item, t.Mapping):
         raise InputError(f"{where} is to be a dictionary with repository and context, not a {type(item).__name__}")

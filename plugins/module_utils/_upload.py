@@ -54,6 +54,9 @@ from ansible_collections.gating.containers.plugins.module_utils._tool import (
     Tool,
     tool_of,
 )
+from ansible_collections.gating.containers.plugins.module_utils._zuul import (
+    artifact,
+)
 from ansible_collections.gating.containers.plugins.module_utils._zuul_registry import (
     ZuulRegistry,
     publish,
@@ -142,7 +145,7 @@ def upload_to_intermediate(client: Client, registry: ZuulRegistry, tool: Tool, u
     try:
         for upload in uploads:
             for item in publish(registry, client, tool, upload.image, upload.local, list(upload.targets)):
-                results.append(_result(item.name, item.manifest.digest, item.changed, _platforms_of(client, item.name, item.manifest)))
+                results.append(_result(item.name, item.manifest.digest, item.changed, platforms_of(client, item.name, item.manifest)))
     except ContainersError as exc:
         exc.result.update(images=results, changed=any(result["changed"] for result in results))
         raise
@@ -151,31 +154,19 @@ def upload_to_intermediate(client: Client, registry: ZuulRegistry, tool: Tool, u
 
 def artifacts(uploads: t.Sequence[Upload], results: t.Sequence[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
     """What was uploaded, in the form of Zuul's artifacts. Their tags are the final ones; the URL is where an image is now."""
-    finals = [(upload.image, tag) for upload in uploads for tag in upload.targets.values()]
-    return [
-        {
-            "name": f"{image.repository.name}:{tag}",
-            "url": f"docker://{result['repository']}:{result['tag']}",
-            "metadata": {
-                "type": "container_image",
-                "repository": image.repository.name,
-                "tag": tag,
-                "digest": result["digest"],
-                "platforms": result["platforms"],
-            },
-        }
-        for (image, tag), result in zip(finals, results)
-    ]
+    finals = [upload.image.repository.with_tag(tag) for upload in uploads for tag in upload.targets.values()]
+    places = [target for upload in uploads for target in upload.targets]
+    return [artifact(name, place, result["digest"], result["platforms"]) for name, place, result in zip(finals, places, results)]
 
 
 def _platforms(client: Client, image: Reference) -> list[str]:
     manifest = client.registry(image).manifest(image)
     if manifest is None:
         raise ContainersError(f"{image}: it is gone again after it was uploaded: who else writes there?")
-    return _platforms_of(client, image, manifest)
+    return platforms_of(client, image, manifest)
 
 
-def _platforms_of(client: Client, image: Reference, manifest: Manifest) -> list[str]:
+def platforms_of(client: Client, image: Reference, manifest: Manifest) -> list[str]:
     if manifest.is_index:
         return sorted({child.platform or "unknown" for child in manifest.images})
     try:

@@ -10,8 +10,15 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.gating.containers.plugins.module_utils._reference import (
+    Reference,
+)
+
 CHANGE_LABEL = "org.zuul-ci.change"
 CHANGE_URL_LABEL = "org.zuul-ci.change_url"
+
+#: What the ``type`` of an image's artifact is (zuul-ci.org, "Returning artifact URLs").
+ARTIFACT_TYPE = "container_image"
 
 
 def change_of(zuul: t.Any) -> str:
@@ -45,3 +52,16 @@ def labels(zuul: t.Any) -> dict[str, str]:
         "org.opencontainers.image.revision": zuul.get("commit_id") or zuul.get("newrev"),
     }
     return {label: str(value) for label, value in known.items() if value}
+
+
+def artifact(name: Reference, where: Reference, digest: str | None, platforms: t.Sequence[str]) -> dict[str, t.Any]:
+    """An image in the form of Zuul's artifacts.
+
+    :param name: its final name.
+    :param where: it is now.
+    """
+    return {
+        "name": str(name),
+        "url": f"docker://{where}",
+        "metadata": {"type": ARTIFACT_TYPE, "repository": name.name, "tag": name.tag, "digest": digest, "platforms": list(platforms)},
+    }

@@ -42,12 +42,40 @@ options:
     type: str
     required: true
   method:
-    description: The way in which images are promoted, see the variable C(promote_container_image_method). V(intermediate-registry) is refused for now.
+    description:
+      - The way in which images are promoted, see the variable C(promote_container_image_method).
+      - With V(intermediate-registry) O(prefix) and O(cleanup) do not matter. The images are copied from where the build in O(api) put them, then all
+        tags are moved, or none.
     type: str
     choices: [tag, intermediate-registry]
     default: tag
   zuul:
     description: The variable C(zuul). Its C(change) is what the label is compared with.
+    type: dict
+    default: {}
+  api:
+    description:
+      - The tenant's API of Zuul, such as C(https://zuul.example.org/api/tenant/example). With it no other image is promoted than the digest that the
+        gate's build returned as an artifact, and a tag that names an image of a change which went through the gate later stays as it is.
+      - Required with O(method=intermediate-registry).
+    type: str
+    default: ""
+  pipeline:
+    description: The pipeline in which the images were built.
+    type: str
+    default: ""
+  job:
+    description: The job that built the images.
+    type: str
+    default: ""
+  query:
+    description: The query for the build in place of one for O(zuul), O(pipeline) and O(job). Of the builds found the newest successful one counts.
+    type: str
+    default: ""
+  intermediate_registry:
+    description:
+      - The registry to copy from with O(method=intermediate-registry), if it needs a login or has a certificate of its own. A dictionary of C(host),
+        C(port), C(username), C(password), C(cert) (PEM) and C(scheme).
     type: dict
     default: {}
   cleanup:

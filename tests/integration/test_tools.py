@@ -614,20 +614,11 @@ def test_the_buildset_registry(
         server.stop()
 
 
-def under_zuul(ansible: Ansible) -> pathlib.Path:
-    """Let Ansible have Zuul's action, and return the file that it writes to."""
-    results = ansible.directory / "job" / "work" / "results.json"
-    results.parent.mkdir(parents=True)
-    results.write_text(json.dumps({"data": {"zuul": {"artifacts": [{"name": "earlier", "url": "x"}]}}, "secret_data": {}}))
-    ansible.environment.update(ANSIBLE_ACTION_PLUGINS=str(ROOT / "tests/lib/zuul"), ZUUL_JOBDIR=str(ansible.directory / "job"))
-    return results
-
-
 def test_the_intermediate_registry(
     ansible: Ansible, podman: dict[str, str], registry: Server, zuul_registry: Server, source: pathlib.Path, proxy_to: t.Callable[..., Proxy]
 ) -> None:
     ansible.environment.update(podman)
-    results = under_zuul(ansible)
+    results = ansible.under_zuul()
     target = proxy_to(registry)
     context(source, "one", "FROM scratch\nCOPY content /\n")
     context(source, "two", "FROM scratch\nCOPY content /\n")
@@ -684,7 +675,7 @@ def test_the_intermediate_registry(
 
 def test_uploads_are_returned_to_zuul(ansible: Ansible, podman: dict[str, str], registry: Server, source: pathlib.Path) -> None:
     ansible.environment.update(podman)
-    results = under_zuul(ansible)
+    results = ansible.under_zuul()
     context(source, "one", "FROM scratch\nCOPY content /\n")
     given = {
         "zuul": CHANGE,

@@ -163,27 +163,40 @@ class Server:
         self.process.wait(20)
 
 
+def make_certificate(directory: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
+    """A self-signed certificate for loopback's addresses, and its key."""
+    directory.mkdir(parents=True, exist_ok=True)
+    certificate, key = directory / "cert.pem", directory / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1,IP:::1"]
+    subprocess.run([*command, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
+    return certificate, key
+
+
 def start_docker_registry(directory: pathlib.Path, **options: t.Any) -> Server:
     """Debian's docker-registry 2.8, or with ``command`` the newer distribution, with a password."""
     process, port = docker_registry.start(directory, Server.username, Server.password, **options)
     return Server(process, port, directory, options.get("host", "127.0.0.1"))
 
 
-def start_zuul_registry(directory: pathlib.Path, command: str) -> Server:
-    """Zuul's registry, which has a token server."""
+def start_zuul_registry(directory: pathlib.Path, command: str, tls: tuple[pathlib.Path, pathlib.Path] | None = None) -> Server:
+    """Zuul's registry, which has a token server.
+
+    :param tls: paths of certificate and key, plain HTTP without.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     port = docker_registry.free_port()
     config = {
         "registry": {
             "address": "127.0.0.1",
             "port": port,
-            "public-url": f"http://127.0.0.1:{port}",
+            "public-url": f"{'https' if tls else 'http'}://127.0.0.1:{port}",
             "secret": "unused",
             "users": [
                 {"name": Server.username, "pass": Server.password, "access": "write"},
                 {"name": "reader", "pass": "reader", "access": "read"},
             ],
             "storage": {"driver": "filesystem", "root": str(directory / "data")},
+            **({"tls-cert": str(tls[0]), "tls-key": str(tls[1])} if tls else {}),
         }
     }
     path = directory / "registry.yaml"

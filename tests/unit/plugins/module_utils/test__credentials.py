@@ -298,3 +298,12 @@ def test_an_api_url_that_is_given_beside_goes_first() -> None:
     assert (credentials.access("quay.io").api_url, credentials.access("quay.io").api_token) == ("https://two.example", "t")
     assert Credentials({}, {"quay.io": "https://two.example"}).access("quay.io").api_url == "https://two.example"
     assert Credentials({"quay.io": {"api_url": "https://one.example"}}).access("quay.io").api_url == "https://one.example"
+
+
+def test_entries_joined_with_others() -> None:
+    one = Credentials({"quay.io": {"username": "one", "password": "x"}})
+    other = Credentials({"quay.io": {"username": "other", "password": "y"}, "a.b": {"username": "other", "password": "y"}})
+    both = one.joined(other)
+    assert both.access("quay.io") == one.access("quay.io")
+    assert both.access("a.b") == other.access("a.b")
+    assert one.access("a.b").login is None

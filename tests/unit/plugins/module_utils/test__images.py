@@ -13,7 +13,6 @@ import pytest
 from ansible_collections.gating.containers.plugins.module_utils._errors import InputError
 from ansible_collections.gating.containers.plugins.module_utils._images import (
     Image,
-    check_method,
     check_prefix,
     parse_images,
 )
@@ -319,13 +318,6 @@ def test_check_prefix(prefix: str) -> None:
 def test_refuses_a_prefix(prefix: t.Any) -> None:
     with pytest.raises(InputError, match="^container_image_staging_prefix"):
         check_prefix(prefix)
-
-
-def test_check_method() -> None:
-    check_method("tag")
-    for method in ("intermediate-registry", "", "Tag"):
-        with pytest.raises(InputError, match="promote_container_image_method"):
-            check_method(method)
 
 
 _JSON = st.recursive(

@@ -12,7 +12,7 @@ import typing as t
 import pytest
 from ansible_collections.gating.containers.plugins.module_utils._errors import InputError
 from ansible_collections.gating.containers.plugins.module_utils._manifest import OCI_INDEX, OCI_MANIFEST, Manifest, digest_of
-from ansible_collections.gating.containers.plugins.module_utils._promote import ENTRY, has_change
+from ansible_collections.gating.containers.plugins.module_utils._promote import ENTRY, changes_of
 from ansible_collections.gating.containers.plugins.module_utils._reference import Reference
 
 REPOSITORY = Reference("quay.io", "a/b")
@@ -71,7 +71,7 @@ def labelled(change: t.Any) -> dict[str, t.Any]:
 )
 def test_an_image(config: t.Any, expected: bool) -> None:
     store = Store()
-    assert has_change(store, REPOSITORY, store.image(config), "7") is expected  # type: ignore[arg-type]
+    assert (changes_of(store, REPOSITORY, store.image(config)) == {"7"}) is expected  # type: ignore[arg-type]
 
 
 def test_of_an_index_each_image_must_be_of_the_change() -> None:
@@ -84,7 +84,7 @@ def test_of_an_index_each_image_must_be_of_the_change() -> None:
         ([(attestation, "unknown/unknown")], False),
         ([], False),
     ):
-        assert has_change(store, REPOSITORY, store.index(*children), "7") is expected  # type: ignore[arg-type]
+        assert (changes_of(store, REPOSITORY, store.index(*children)) == {"7"}) is expected  # type: ignore[arg-type]
 
 
 def test_a_missing_child_is_not_of_the_change() -> None:
@@ -92,12 +92,21 @@ def test_a_missing_child_is_not_of_the_change() -> None:
     child = store.image(labelled("7"))
     index = store.index((child, "linux/amd64"))
     del store.manifests[child.digest]
-    assert has_change(store, REPOSITORY, index, "7") is False  # type: ignore[arg-type]
+    assert (changes_of(store, REPOSITORY, index) == {"7"}) is False  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("registry", ["docker.io", "ghcr.io", "ghcr.io:443"])
 def test_where_temporary_tags_cannot_be_removed_nothing_is_asked(registry: str) -> None:
-    params = {"images": [{"repository": f"{registry}/a/b"}], "prefix": "change_1_", "method": "tag", "zuul": {}, "cleanup": True, "cleanup_age": 1}
+    params = {
+        "images": [{"repository": f"{registry}/a/b"}],
+        "prefix": "change_1_",
+        "method": "tag",
+        "zuul": {},
+        "api": "",
+        "query": "",
+        "cleanup": True,
+        "cleanup_age": 1,
+    }
     with pytest.raises(InputError, match="set promote_container_image_cleanup to false") as caught:
         ENTRY.run({**params, "credentials": {}, "parallel": 1, "timeout": 1, "retries": 0}, False)
     assert caught.value.result == {"requests": 0}
