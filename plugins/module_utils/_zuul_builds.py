@@ -12,6 +12,7 @@ import dataclasses
 import typing as t
 from urllib.parse import (
     parse_qsl,
+    quote,
     urlencode,
     urlsplit,
 )
@@ -52,14 +53,13 @@ class Recorded:
 class Build:
     """A successful build.
 
-    :param triggered: when the event came that the build is for, in a form that sorts; so ``started``. Empty if not known.
+    :param buildset: its UUID; empty if not known.
     :param artifacts: as the API has them.
     """
 
     uuid: str
     project: str = ""
-    triggered: str = ""
-    started: str = ""
+    buildset: str = ""
     artifacts: tuple[t.Any, ...] = ()
 
     @classmethod
@@ -67,17 +67,14 @@ class Build:
         """A build from the API's form of it."""
         # Zuul 14 has what was built in "ref", older ones have it beside it.
         ref = value["ref"] if isinstance(value.get("ref"), dict) else value
-        texts = {"uuid": value.get("uuid"), "project": ref.get("project"), "triggered": value.get("event_timestamp"), "started": value.get("start_time")}
+        buildset = value["buildset"].get("uuid") if isinstance(value.get("buildset"), dict) else None
         artifacts = value.get("artifacts")
-        return cls(**{name: str(text or "") for name, text in texts.items()}, artifacts=tuple(artifacts) if isinstance(artifacts, list) else ())
-
-    def is_later_than(self, other: Build) -> bool:
-        """Whether this one's change merges after that of another of the same pipeline, as far as it is known.
-
-        A gate is a queue, in the order of the events that put changes there. Changes that are moved up in it keep their events, but
-        are built anew. So both must say the same.
-        """
-        return "" < other.triggered <= self.triggered and "" < other.started < self.started
+        return cls(
+            uuid=str(value.get("uuid") or ""),
+            project=str(ref.get("project") or ""),
+            buildset=str(buildset or ""),
+            artifacts=tuple(artifacts) if isinstance(artifacts, list) else (),
+        )
 
     def recorded(self, names: t.Sequence[Reference]) -> dict[Reference, Recorded]:
         """Where the build put images.
@@ -184,14 +181,7 @@ class BuildsApi:
         :raises ContainersError: there is none. The message has the query, and what it found.
         """
         url = f"{self._url}/builds?{query}"
-        response = self._transport.request("GET", url, what=f"GET {url}", headers={"Accept": "application/json"})
-        if response.status_code != 200:
-            message = registry_message(response, str)[1]
-            raise ContainersError(f"GET {url}: answered {response.status_code}{f', {message}' if message else ''}: check promote_container_image_api")
-        try:
-            found = response.json()
-        except ValueError:
-            found = None
+        found = self._get(url)
         if not isinstance(found, list) or not all(isinstance(build, dict) for build in found):
             raise ContainersError(f"GET {url}: the answer is no list of builds: check promote_container_image_api, which ends in /api/tenant/<tenant>")
         # The newest comes first; a build that took longer may still have ended later.
@@ -200,6 +190,25 @@ class BuildsApi:
             results = ", ".join(f"{build.get('uuid')} {build.get('result') or 'running'}" for build in found) or "no build at all"
             raise ContainersError(f"GET {url}: found no successful build, but {results}: check promote_container_image_query, or have the gate run again")
         return Build.parse(max(successful, key=lambda build: str(build.get("end_time") or "")))
+
+    def number(self, buildset: str) -> int | None:
+        """The number of a buildset, which grows from one to the next; ``None`` if it is not known.
+
+        :raises ContainersError: the API failed.
+        """
+        found = self._get(f"{self._url}/buildset/{quote(buildset, safe='')}") if buildset else None
+        number = found.get("_id") if isinstance(found, dict) else None
+        return number if isinstance(number, int) else None
+
+    def _get(self, url: str) -> t.Any:
+        response = self._transport.request("GET", url, what=f"GET {url}", headers={"Accept": "application/json"})
+        if response.status_code != 200:
+            message = registry_message(response, str)[1]
+            raise ContainersError(f"GET {url}: answered {response.status_code}{f', {message}' if message else ''}: check promote_container_image_api")
+        try:
+            return response.json()
+        except ValueError:
+            return None
 
 
 def query_of(zuul: t.Mapping[str, t.Any], pipeline: str, job: str) -> str:
@@ -246,13 +255,16 @@ class Gate:
         :returns: also false where that cannot be known.
         """
         if change not in self._others:
-            self._others[change] = self._newest_of(change)
+            self._others[change] = self._later_build_of(change)
         other = self._others[change]
-        if other is None or not other.is_later_than(self.build):
-            return False
-        return any(name_of(artifact) == name and artifact["metadata"].get("digest") == digest for artifact in other.artifacts)
+        return other is not None and any(name_of(artifact) == name and artifact["metadata"].get("digest") == digest for artifact in other.artifacts)
 
-    def _newest_of(self, change: str) -> Build | None:
+    def _later_build_of(self, change: str) -> Build | None:
+        """The newest successful build of another change, if that came after the one that is promoted.
+
+        The changes in a gate's queue get their buildsets in the order in which they merge, and new ones when anything before them changes, be it
+        that a change failed or that an operator moved one up.
+        """
         pairs = parse_qsl(self._query, keep_blank_values=True)
         if dict(pairs).get("change", change) == change:
             return None
@@ -260,6 +272,8 @@ class Gate:
         # Numbers of changes are those of a project on some servers.
         changed += [("project", self.build.project)] if self.build.project else []
         try:
-            return self._api.newest(urlencode(changed))
+            other = self._api.newest(urlencode(changed))
+            mine, its = self._api.number(self.build.buildset), self._api.number(other.buildset)
         except ContainersError:
             return None
+        return other if mine is not None and its is not None and its > mine else None

@@ -28,6 +28,11 @@ from ansible_collections.gating.containers.plugins.module_utils._progress import
 _ZUUL_LOGGER = "zuul.executor.ansible.stream"
 
 
+def _is_zuul() -> bool:
+    """Whether there is a job's log."""
+    return "ZUUL_JOB_LOG_CONFIG" in os.environ and bool(logging.getLogger(_ZUUL_LOGGER).handlers)
+
+
 class EntryAction(ActionBase):  # type: ignore[misc]
     """Runs an operation: in process when the task's connection is local, else as a module on the host.
 
@@ -51,12 +56,16 @@ class EntryAction(ActionBase):  # type: ignore[misc]
         host = (task_vars or {}).get("inventory_hostname", "localhost")
         with self._environment(), reporting(lambda line: self._show(f"{host} | {line}")):
             result.update(execute(self.entry, params, self._task.check_mode))
+            if _is_zuul():
+                # Its log has no warnings of tasks.
+                for warning in result.get("warnings") or ():
+                    self._show(f"{host} | WARNING: {warning}")
         return t.cast("dict[str, t.Any]", result)
 
     def _show(self, line: str) -> None:
         """Show a line while the task runs."""
         # What Display shows goes to Zuul's own log, not to the job's. That one is written by a logger of Zuul's callback, in lines of this form.
-        if "ZUUL_JOB_LOG_CONFIG" in os.environ and logging.getLogger(_ZUUL_LOGGER).handlers:
+        if _is_zuul():
             logging.getLogger(_ZUUL_LOGGER).debug("%s | %s", datetime.datetime.now(), line)
         else:
             # Ansible does not flush its standard output: into a pipe it would come in the end.

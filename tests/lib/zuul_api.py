@@ -50,6 +50,9 @@ class ZuulApi:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     def answer(self, path: str, query: str) -> tuple[int, t.Any]:
+        for build in self.builds:
+            if path == f"/api/tenant/acme/buildset/{build['buildset']['uuid']}":
+                return 200, {"_id": build["_id"] + 1000, "uuid": build["buildset"]["uuid"], "builds": [build]}
         if path != "/api/tenant/acme/builds":
             return 404, {"description": "Unknown tenant", "error": "Not Found", "status": 404}
         self.queries.append(query)
@@ -63,6 +66,7 @@ class ZuulApi:
             {
                 "_id": number,
                 "uuid": f"{number:032x}",
+                "buildset": {"uuid": f"{number:031x}b"},
                 "job_name": "upload-image",
                 "result": "SUCCESS",
                 "held": False,

@@ -39,7 +39,7 @@ def made(name: Reference = NAME, place: Reference = PLACE, digest: str | None = 
 
 
 def build(uuid: str = "b", result: str | None = "SUCCESS", **keys: t.Any) -> dict[str, t.Any]:
-    times = {"start_time": "2026-01-01T00:00:10", "end_time": "2026-01-01T00:00:20", "event_timestamp": "2026-01-01T00:00:00"}
+    times = {"end_time": "2026-01-01T00:00:20", "buildset": {"uuid": f"of-{uuid}"}}
     ref = {"project": "team/app", "change": 4711, "patchset": "2"}
     return {"uuid": uuid, "result": result, "artifacts": [made()], "ref": ref, **times, **keys}
 
@@ -86,7 +86,7 @@ def test_the_newest_successful_build(client: Client, http_server: t.Callable[...
     ]
     server.on("GET", f"{PATH}?change=1", body=answer)
     found = BuildsApi(client, f"{server.url}/api/tenant/acme/").newest("change=1")
-    assert (found.uuid, found.project, found.triggered, found.started) == ("late", "team/app", "2026-01-01T00:00:00", "2026-01-01T00:00:10")
+    assert (found.uuid, found.project, found.buildset) == ("late", "team/app", "of-late")
     assert found.recorded([NAME]) == {NAME: Recorded(PLACE, DIGEST)}
     assert client.requests == 1
     (request,) = server.requests
@@ -201,46 +201,51 @@ def test_what_an_artifact_says() -> None:
 
 # -- the order ---------------------------------------------------------------------------------------------------------------
 
-_TIMES = st.sampled_from(["", "2026-01-01T00:00:00", "2026-01-01T00:00:01", "2026-01-01T00:00:02"])
-_BUILDS = st.builds(Build, st.just("b"), st.just("p"), _TIMES, _TIMES)
 
-
-@given(_BUILDS, _BUILDS, _BUILDS)
-def test_later_is_an_order(one: Build, other: Build, third: Build) -> None:
-    assert not (one.is_later_than(other) and other.is_later_than(one))
-    assert not one.is_later_than(one)
-    if one.is_later_than(other) and other.is_later_than(third):
-        assert one.is_later_than(third)
-
-
-@pytest.mark.parametrize(
-    ("triggered", "started", "expected"),
-    [
-        ("2", "2", True),
-        ("1", "2", True),
-        ("2", "1", False),
-        ("0", "2", False),
-        ("2", "0", False),
-        ("", "2", False),
-        ("2", "", False),
-    ],
-)
-def test_later_is_what_was_triggered_and_began_later(triggered: str, started: str, expected: bool) -> None:
-    assert Build("x", "p", triggered, started).is_later_than(Build("b", "p", "1", "1")) is expected
-
-
-def test_a_later_change(client: Client, http_server: t.Callable[..., t.Any]) -> None:
+@pytest.fixture
+def gate(client: Client, http_server: t.Callable[..., t.Any]) -> t.Iterator[tuple[t.Any, Gate]]:
     server = http_server()
     server.on("GET", f"{PATH}?change=4711&patchset=2&pipeline=gate&job_name=j", body=[build()])
-    later = build("later", start_time="2026-01-01T00:01:00", event_timestamp="2026-01-01T00:01:00", artifacts=[made(digest=OTHER)])
-    server.on("GET", f"{PATH}?change=4712&pipeline=gate&job_name=j&project=team%2Fapp", body=[later])
-    server.on("GET", f"{PATH}?change=4713&pipeline=gate&job_name=j&project=team%2Fapp", body=[])
-    gate = Gate(BuildsApi(client, f"{server.url}/api/tenant/acme"), query_of(ZUUL, "gate", "j"))
-    assert gate.is_later("4712", NAME, OTHER)
-    assert not gate.is_later("4712", NAME, DIGEST), "that build made another image"
-    assert not gate.is_later("4712", NAME.with_tag("1"), OTHER)
-    assert not gate.is_later("4713", NAME, OTHER), "there is no such build"
-    assert not gate.is_later("4711", NAME, OTHER), "the change itself"
+    yield server, Gate(BuildsApi(client, f"{server.url}/api/tenant/acme"), query_of(ZUUL, "gate", "j"))
+
+
+def other(server: t.Any, change: str, *builds: t.Any) -> None:
+    server.on("GET", f"{PATH}?change={change}&pipeline=gate&job_name=j&project=team%2Fapp", body=list(builds))
+
+
+def number(server: t.Any, uuid: str, answer: t.Any, status: int = 200) -> None:
+    server.on("GET", f"/api/tenant/acme/buildset/of-{uuid}", status, answer)
+
+
+def test_a_later_change(gate: tuple[t.Any, Gate]) -> None:
+    server, it = gate
+    other(server, "4712", build("later", artifacts=[made(digest=OTHER)]))
+    number(server, "b", {"_id": 9})
+    number(server, "later", {"_id": 10})
+    assert it.is_later("4712", NAME, OTHER)
+    assert not it.is_later("4712", NAME, DIGEST), "that build made another image"
+    assert not it.is_later("4712", NAME.with_tag("1"), OTHER)
+    assert not it.is_later("4711", NAME, OTHER), "the change itself"
+
+
+@pytest.mark.parametrize("its", [{"_id": 8}, {"_id": 9}, {"_id": None}, {"_id": "10"}, {}, [], "no JSON"])
+def test_a_change_that_is_not_known_to_be_later(gate: tuple[t.Any, Gate], its: t.Any) -> None:
+    server, it = gate
+    other(server, "4712", build("earlier"))
+    number(server, "b", {"_id": 9})
+    number(server, "earlier", its)
+    assert not it.is_later("4712", NAME, DIGEST)
+    assert not it.is_later("4712", NAME, DIGEST), "asked once"
+
+
+def test_where_the_api_does_not_know(gate: tuple[t.Any, Gate]) -> None:
+    server, it = gate
+    other(server, "4712")
+    other(server, "4713", build("x"))
+    number(server, "b", {"error": "Not Found"}, 404)
+    other(server, "4714", build("y", buildset=None))
+    number(server, "b", {"_id": 9})
+    assert not any(it.is_later(change, NAME, DIGEST) for change in ("4712", "4713", "4714"))
 
 
 def test_without_the_change_in_the_query_there_is_no_order(client: Client, http_server: t.Callable[..., t.Any]) -> None:
