@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time.
 
-"""Amazon ECR: its API lists a thousand images with each request, and removes a hundred tags, each only if it names what it is known to name."""
+"""Amazon ECR: its API lists a thousand images with each request, and removes a hundred tags."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ import typing as t
 
 from ansible_collections.gating.containers.plugins.module_utils._age import (
     parse_time,
+)
+from ansible_collections.gating.containers.plugins.module_utils._aws import (
+    Ecr as Actions,
 )
 from ansible_collections.gating.containers.plugins.module_utils._client import (
     Client,
@@ -34,13 +37,6 @@ from ansible_collections.gating.containers.plugins.module_utils._vendors.oci imp
     Vendor,
 )
 
-try:
-    from ansible_collections.gating.containers.plugins.module_utils._aws import (
-        Ecr as Actions,
-    )
-except ImportError:
-    Actions = None  # type: ignore[assignment,misc]
-
 _PAGE = 1000  # images
 _BATCH = 100  # tags
 
@@ -57,15 +53,13 @@ class Ecr(Vendor):
 
     def __init__(self, client: Client, registry: Registry, call: Call | None = None, public: bool = False) -> None:
         super().__init__(client, registry)
-        self._call, self._public = call, public
-        if call is None and Actions is not None:
+        if call is None:
             actions = Actions(registry.access, registry.transport)
-            self._call, self._public = actions.call, actions.public
+            call, public = actions.call, actions.public
+        self._call, self._public = call, public
 
     def refusal(self, repository: Reference) -> str:
         """Why no tag of a repository can be removed."""
-        if self._call is None:
-            return "ECR removes tags by its own API, which this version cannot call"
         try:
             self._describe(repository, 1)
         except RegistryError:
@@ -78,8 +72,6 @@ class Ecr(Vendor):
 
     def tags(self, repository: Reference) -> list[Tag]:
         """All tags of a repository, those of a thousand images with each request; at a private registry their times are those of the images."""
-        if self._call is None:
-            return super().tags(repository)
         found: list[Tag] = []
         last = ""
         while True:
@@ -103,21 +95,29 @@ class Ecr(Vendor):
         parameters: dict[str, t.Any] = {"repositoryName": self._name_of(repository), "maxResults": size}
         if not self._public:
             parameters["filter"] = {"tagStatus": "TAGGED"}
-        answer = t.cast(Call, self._call)(action, {**parameters, **({"nextToken": token} if token else {})})
+        answer = self._call(action, {**parameters, **({"nextToken": token} if token else {})})
         return [detail for detail in answer.get(key) or [] if isinstance(detail, dict)], str(answer.get("nextToken") or "")
 
     def _remove(self, repository: Reference, tags: t.Mapping[str, str]) -> dict[str, Removal | ContainersError]:
-        names = list(tags)
+        now = dict(zip(tags, self._client.map(lambda tag: self._registry.resolve(repository.with_tag(tag)), tags)))
+        names = [tag for tag, descriptor in now.items() if descriptor is not None and descriptor.digest == tags[tag]]
         batches = [names[start : start + _BATCH] for start in range(0, len(names), _BATCH)]
         results: dict[str, Removal | ContainersError] = {}
+        # What the list said may be a moment old, and the API deletes whatever the tag names.
+        for tag, descriptor in now.items():
+            if descriptor is None:
+                results[tag] = Removal(repository.with_tag(tag), "absent", tags[tag], "it went meanwhile")
+            elif descriptor.digest != tags[tag]:
+                results[tag] = Removal(repository.with_tag(tag), "kept", descriptor.digest, "another image was pushed meanwhile")
         for batch, found in zip(batches, self._client.try_map(lambda batch: self._remove_batch(repository, {tag: tags[tag] for tag in batch}), batches)):
             results.update(dict.fromkeys(batch, found) if isinstance(found, ContainersError) else found)
         return results
 
     def _remove_batch(self, repository: Reference, tags: t.Mapping[str, str]) -> dict[str, Removal | ContainersError]:
-        identifiers = [{"imageTag": tag, "imageDigest": digest} for tag, digest in tags.items()]
+        # By the tag alone: what is deleted by its digest goes with all its tags, and what happens by both is not documented.
+        identifiers = [{"imageTag": tag} for tag in tags]
         what = f"BatchDeleteImage of {repository.name}"
-        answer = t.cast(Call, self._call)("BatchDeleteImage", {"repositoryName": self._name_of(repository), "imageIds": identifiers})
+        answer = self._call("BatchDeleteImage", {"repositoryName": self._name_of(repository), "imageIds": identifiers})
         # It answers 200 whatever it did not do.
         failures: dict[str, RegistryError] = {}
         for failure in answer.get("failures") or []:
