@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import configparser
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -328,11 +329,14 @@ class Site:
         path = self.logs / build["uuid"] / "job-output.txt"
         return path.read_text() if path.exists() else f"no log of {build}"
 
+    @functools.cached_property
+    def _token(self) -> str:
+        admin = [str(self.zuul / "bin/zuul-admin"), "-c", self._etc("zuul.conf"), "create-auth-token", "--auth-config", "operator"]
+        return run(*admin, "--tenant", "acme", "--user", "tester", "--expires-in", "36000").strip().removeprefix("Bearer ")
+
     def client(self, *arguments: str) -> str:
         """Run zuul-client as an operator."""
-        admin = [str(self.zuul / "bin/zuul-admin"), "-c", self._etc("zuul.conf"), "create-auth-token", "--auth-config", "operator"]
-        token = run(*admin, "--tenant", "acme", "--user", "tester", "--expires-in", "3600").strip().removeprefix("Bearer ")
-        return self._client("--auth-token", token, *arguments)
+        return self._client("--auth-token", self._token, *arguments)
 
     def _client(self, *arguments: str) -> str:
         return run(str(self.zuul / "bin/zuul-client"), "--zuul-url", self.url, *arguments)
