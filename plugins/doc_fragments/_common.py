@@ -35,7 +35,8 @@ attributes:
     support: full
 """
 
-    _LIMITS = r"""
+    LIMITS = r"""
+options:
   parallel:
     description: How many requests may be under way at one registry.
     type: int
@@ -53,11 +54,7 @@ attributes:
     default: 5
 """
 
-    # For modules that are given their registries in another way.
-    REQUESTS = "options:" + _LIMITS
-
-    CLIENT = (
-        r"""
+    CLIENT = r"""
 options:
   credentials:
     description:
@@ -73,6 +70,5 @@ options:
         credential helpers have, else anonymously. If there are entries at all, nothing is written to a registry without one.
       - A registry on the loopback interface without a C(scheme) is tried by https, then by http.
     type: dict
-    default: {}"""
-        + _LIMITS
-    )
+    default: {}
+"""

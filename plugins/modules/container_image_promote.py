@@ -22,6 +22,7 @@ description:
 extends_documentation_fragment:
   - gating.containers._common
   - gating.containers._common.client
+  - gating.containers._common.limits
 attributes:
   check_mode:
     support: full

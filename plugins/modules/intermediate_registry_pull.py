@@ -22,7 +22,7 @@ description:
   - The role P(gating.containers.pull_from_intermediate_registry#role) is the usual way to run this.
 extends_documentation_fragment:
   - gating.containers._common
-  - gating.containers._common.requests
+  - gating.containers._common.limits
 attributes:
   check_mode:
     support: full
