@@ -416,7 +416,8 @@ def test_a_destination_that_keeps_the_old_tag(registry: Server, other: Server, s
     done, dummy = copy({**registry.credentials(), **one.credentials}, (f"{registry.name}/a:1", f"{one.proxy.name}/b:1", f"{one.proxy.name}/b:2"))
     name = f"{one.proxy.name}/b:1"
     assert errors(done) == [
-        f"PUT manifest of {name}: {one.proxy.name} accepted {digest} but the tag names {old}: was it an index before, which some registries keep? Use another tag"
+        f"PUT manifest of {name}: {one.proxy.name} accepted {digest} but the tag names {old}: "
+        "was it an index before, which some registries keep? Use another tag"
     ]
     assert other.api.state("b") == {"b:1": old, "b:2": digest}
     check(other.api, "b", "1")
