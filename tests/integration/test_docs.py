@@ -182,7 +182,8 @@ def test_the_pages_artifact_is_what_zuul_gets(newest: Ansible, registry: Server)
 
 def examples() -> list[t.Any]:
     found = []
-    for path in sorted((ROOT / "plugins/modules").glob("*.py")):
+    # Those of the intermediate registry are run where it is: in test_intermediate.py.
+    for path in sorted(set((ROOT / "plugins/modules").glob("*.py")) - set((ROOT / "plugins/modules").glob("intermediate_registry_*.py"))):
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "EXAMPLES":
                 found.append(pytest.param(ast.literal_eval(node.value), id=path.stem))

@@ -14,6 +14,8 @@ import typing as t
 
 import artifacts
 import pytest
+import yaml
+from ansible_collections.gating.containers.plugins.modules import intermediate_registry_pull, intermediate_registry_push
 from registries import Api, Server, ago, make_certificate, start_docker_registry, start_zuul_registry
 from zuul_api import ZuulApi, artifact
 
@@ -150,6 +152,23 @@ def test_from_a_buildset_through_the_intermediate_registry_to_another(
         second.stop()
     assert intermediate.password not in run.output
     assert not list(ansible.tmp.iterdir()), "a certificate was left"
+
+
+def test_the_modules_examples(newest: Ansible, buildset: Server, intermediate: Server, certificate: t.Any) -> None:
+    source = secure(buildset, certificate)
+    digest = artifacts.push(source, "quay.io/example/app", "latest")
+    new = artifact("quay.io/example/app", "new", f"docker://{intermediate.name}/quay.io/example/app:{BUILD}_latest", digest)
+    variables = {
+        "zuul": {"build": BUILD, "artifacts": [new]},
+        "container_images": [{"repository": "quay.io/example/app"}],
+        "buildset_registry": given(buildset, certificate),
+        "intermediate_registry": given(intermediate, certificate),
+    }
+    tasks = [task for module in (intermediate_registry_push, intermediate_registry_pull) for task in yaml.safe_load(module.EXAMPLES)]
+    run = newest.play(playbook=[{"hosts": "localhost", "gather_facts": False, "tasks": tasks}], variables=variables).check()
+    assert run.recap["changed"] == 2
+    assert with_token(intermediate, certificate).digest("quay.io/example/app", f"{BUILD}_latest") == digest
+    assert source.digest("quay.io/example/app", "new") == digest
 
 
 def recorded(api: ZuulApi, intermediate: Server, certificate: t.Any, name: str, change: int, number: int, **keys: t.Any) -> dict[str, str]:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import json
 import os
@@ -15,10 +16,13 @@ import shutil
 import statistics
 import subprocess
 import tempfile
+import threading
 import typing as t
 
 import pytest
 import yaml
+from artifacts import check, push
+from proxy import Proxy
 from registries import Api, Server, make_certificate, start_docker_registry, start_zuul_registry
 from zuul_site import Site, run
 
@@ -114,7 +118,7 @@ def site() -> t.Iterator[Site]:
     parts = contents("galaxy.yml", "meta/", "plugins/", "roles/")
     vendored = {f"playbooks/collections/ansible_collections/gating/containers/{name}": text for name, text in parts.items()}
     for way, more in (("vendored", vendored), ("wheel", {})):
-        names = re.sub(r"(name|parent): (\w+-container-image)", rf"\1: {PREFIX[way]}\2", jobs)
+        names = re.sub(r"(name|parent): (\w+-container-images?)", rf"\1: {PREFIX[way]}\2", jobs)
         made.commit(f"git/{way}", {"zuul.d/jobs.yaml": names, "zuul.d/project.yaml": everything["zuul.d/project.yaml"], **playbooks, **more})
     (example,) = yaml.safe_load(blocks()["zuul-tenant"])
     made.tenant["source"] = {"git": example["tenant"]["source"]["git.example.org"], "gerrit": {"untrusted-projects": []}}
@@ -137,7 +141,7 @@ def site() -> t.Iterator[Site]:
 
 
 #: Each has two projects, one for each version of Ansible.
-PROJECTS = ["link", "vendored", "wheel", "intermediate", "release", "leak", "order", "handover"]
+PROJECTS = ["link", "vendored", "wheel", "intermediate", "release", "mirror", "leak", "order", "handover"]
 
 
 class Project:
@@ -167,7 +171,7 @@ class Project:
         text = text.replace("^quay\\.io", "^" + re.escape(self.registry.name)).replace("quay.io", self.registry.name)
         text = text.replace("https://zuul.example.org/api/tenant/example", self.site.api)
         text = re.sub(r"\bexample-", f"{self.name}-", text).replace("/example/", f"/{self.name}/")
-        text = re.sub(r"parent: (\w+-container-image)", rf"parent: {PREFIX[way]}\1\n    ansible-version: '{self.version}'", text)
+        text = re.sub(r"parent: (\w+-container-images?)", rf"parent: {PREFIX[way]}\1\n    ansible-version: '{self.version}'", text)
         for old, new in (replacements or {}).items():
             assert old in text, old
             text = text.replace(old, new)
@@ -205,7 +209,9 @@ class Project:
 
 
 @pytest.fixture(scope="session")
-def projects(site: Site, registry: Server, intermediate: Server, buildsets: list[Server], certificate: tuple[pathlib.Path, pathlib.Path]) -> dict[str, Project]:
+def projects(
+    site: Site, registry: Server, upstream: Upstream, intermediate: Server, buildsets: list[Server], certificate: tuple[pathlib.Path, pathlib.Path]
+) -> dict[str, Project]:
     """All projects by their names, configured. Zuul reads it all at once, which takes it a while."""
     made = {}
     for version in VERSIONS:
@@ -215,14 +221,45 @@ def projects(site: Site, registry: Server, intermediate: Server, buildsets: list
         parts = ("zuul-secret", "zuul-intermediate-secret", "zuul-by-intermediate-registry")
         named["intermediate"].configure(*parts, replacements=reached(intermediate, certificate))
         named["release"].configure("zuul-secret", "zuul-release")
+        named["mirror"].configure("zuul-secret", "zuul-mirror", replacements={"docker.io/library/": f"{upstream.proxy.name}/library/"})
         named["leak"].configure("zuul-secret", "zuul-by-tag", VERIFY, files={"verify.yml": VERIFY_PLAYBOOK})
         configure_order(named["order"])
         configure_handover(named["handover"], intermediate, buildsets, certificate)
         made.update({project.name: project for project in named.values()})
     site.reconfigure()
+
+    def known() -> bool:
+        # zuul-web learns of it later than the scheduler.
+        jobs = {job["name"] for job in site.get("jobs")}
+        return bool(site.get("config-errors")) or all(any(job.startswith(f"{name}-") for job in jobs) for name in made)
+
+    site.wait("the jobs", known)
     errors = site.get("config-errors")
     assert not errors, json.dumps(errors, indent=1)
     return made
+
+
+class Upstream:
+    """A registry to mirror from: the other one, as everybody may read it.
+
+    :ivar flows: set while blobs are given.
+    """
+
+    def __init__(self, registry: Server) -> None:
+        self.flows = threading.Event()
+        login = "Basic " + base64.b64encode(f"{registry.username}:{registry.password}".encode()).decode()
+        self.proxy = Proxy(registry.port, registry.host, self._hold, authorization=login)
+
+    def _hold(self, method: str, path: str, dummy: bytes) -> None:
+        if method == "GET" and "/blobs/" in path:
+            assert self.flows.wait(60)
+
+
+@pytest.fixture(scope="session")
+def upstream(registry: Server) -> t.Iterator[Upstream]:
+    made = Upstream(registry)
+    yield made
+    made.proxy.close()
 
 
 @pytest.fixture(scope="session")
@@ -372,6 +409,39 @@ def test_a_release_is_published_by_its_tag(site: Site, registry: Server, project
     assert build["result"] == "SUCCESS", site.log(build)
     assert project.state() == {"2.0.1": build["artifacts"][0]["metadata"]["digest"]}
     assert build["artifacts"][0]["url"] == f"docker://{registry.name}/{project.path}:2.0.1"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_mirror_is_kept(site: Site, registry: Server, upstream: Upstream, projects: dict[str, Project], version: str) -> None:
+    project = projects[f"mirror{version}"]
+    copy = f"{project.name}/busybox"
+    logs = site.directory / "builds"
+
+    def mirror() -> None:
+        site.client("enqueue-ref", "--tenant", "acme", "--pipeline", "periodic", "--project", f"gerrit/{project.name}", "--ref", "refs/heads/main")
+
+    def told() -> list[str]:
+        return [text for text in (path.read_text() for path in logs.glob("*/work/logs/job-output.txt")) if re.search(r"\| localhost \| 0 of 1 images, ", text)]
+
+    for number in (1, 2):
+        digest = push(registry.api, "library/busybox", "1.37")
+        upstream.flows.clear()
+        mirror()
+        # The log tells how far the copy is while it is not done.
+        (log,) = site.wait("a line of progress", told)
+        assert "TASK [gating.containers.mirror_container_images : Mirror the images]" in log
+        assert "copied" not in log
+        upstream.flows.set()
+        build = site.build(number, project=project.name, pipeline="periodic")
+        assert build["result"] == "SUCCESS", site.log(build)
+        assert registry.api.state(copy) == {f"{copy}:1.37": digest}
+        assert check(registry.api, copy, digest)
+        assert f"| localhost | {upstream.proxy.name}/library/busybox:1.37 to {registry.name}/{copy}:1.37: copied" in site.log(build)
+
+    asked = len(upstream.proxy.requests)
+    mirror()
+    assert "unchanged" in site.log(site.build(3, project=project.name, pipeline="periodic"))
+    assert {request.method for request in upstream.proxy.requests[asked:] if "/manifests/" in request.path} == {"HEAD"}
 
 
 VERIFY = """
