@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import typing as t
@@ -20,6 +21,10 @@ from playbooks import Ansible
 
 #: Virtual environments with Ansible, in which the collection is.
 VENVS = [pathlib.Path(path) for path in os.environ.get("GATING_TEST_VENVS", sys.prefix).split(":")]
+
+
+# A shell's background jobs ignore SIGINT, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=VENVS, ids=lambda venv: venv.name)
