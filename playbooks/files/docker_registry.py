@@ -47,6 +47,11 @@ def wait_for(host: str, port: int, process: subprocess.Popen[bytes], log: pathli
     raise RuntimeError(f"{process.args} did not start: {log.read_text(errors='replace')[-2000:]}")
 
 
+def htpasswd(username: str, password: str) -> str:
+    """The content of a file of users."""
+    return subprocess.run(["htpasswd", "-niB", "-C", "4", username], input=password, capture_output=True, text=True, check=True).stdout
+
+
 def start(
     directory: pathlib.Path,
     username: str,
@@ -76,8 +81,7 @@ def start(
         config["http"]["tls"] = {"certificate": str(tls[0]), "key": str(tls[1])}
     if password:
         users = directory / "htpasswd"
-        done = subprocess.run(["htpasswd", "-niB", "-C", "4", username], input=password, capture_output=True, text=True, check=True)
-        users.write_text(done.stdout)
+        users.write_text(htpasswd(username, password))
         config["auth"] = {"htpasswd": {"realm": "registry", "path": str(users)}}
     path = directory / "config.yml"
     path.write_text(json.dumps(config))

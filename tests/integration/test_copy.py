@@ -26,7 +26,7 @@ from ansible_collections.gating.containers.plugins.module_utils._credentials imp
 from ansible_collections.gating.containers.plugins.module_utils._retry import RetryPolicy
 from artifacts import check, push, refer, referrers
 from proxy import Answer, Proxy, Request, Tokens
-from registries import Server, start_docker_registry, start_olareg
+from registries import PROGRAMS, Server, start_any, start_docker_registry
 
 from playbooks import Ansible
 
@@ -583,10 +583,7 @@ def test_the_module(ansible: Ansible, registry: Server, other: Server) -> None:
 @pytest.fixture
 def with_api(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
     """A registry that lists referrers."""
-    command = os.environ.get("GATING_TEST_OLAREG")
-    if not command:
-        pytest.skip("olareg is installed where Go is present")
-    server = start_olareg(tmp_path_factory.mktemp("olareg"), command)
+    server = start_any("olareg", tmp_path_factory.mktemp("olareg"))
     yield server
     server.stop()
 
@@ -668,15 +665,9 @@ def kinds(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     started = []
 
     def start(kind: str) -> Server:
-        directory = tmp_path_factory.mktemp(kind)
         if kind == "zuul-registry":
             return t.cast(Server, request.getfixturevalue("zuul_registry"))
-        if kind == "olareg":
-            return t.cast(Server, request.getfixturevalue("with_api"))
-        command = "docker-registry" if kind == "docker-registry" else os.environ.get("GATING_TEST_DISTRIBUTION")
-        if not command:
-            pytest.skip("distribution 3 is installed where Go is present")
-        started.append(start_docker_registry(directory, command=command))
+        started.append(start_any(kind, tmp_path_factory.mktemp("registry")))
         return started[-1]
 
     yield start
@@ -684,7 +675,7 @@ def kinds(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         server.stop()
 
 
-KINDS = ["docker-registry", "zuul-registry", "distribution", "olareg"]
+KINDS = [*PROGRAMS, "zuul-registry"]
 
 
 @pytest.mark.parametrize("source", KINDS)

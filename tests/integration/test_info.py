@@ -6,28 +6,20 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import typing as t
 
 import pytest
 from proxy import Proxy
-from registries import Server, ago, push_to_zuul_registry, start_docker_registry, start_olareg
+from registries import PROGRAMS, Server, ago, push_to_zuul_registry, start_any
 
 from playbooks import ROOT, Ansible
 
 DAY = 86400
-OLAREG = os.environ.get("GATING_TEST_OLAREG") or shutil.which("olareg") or ""
-DISTRIBUTION = os.environ.get("GATING_TEST_DISTRIBUTION") or shutil.which("registry") or ""
 
 
-@pytest.fixture(params=["docker-registry", "distribution 3", "olareg"])
+@pytest.fixture(params=list(PROGRAMS))
 def any_registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
-    command = {"docker-registry": "docker-registry", "distribution 3": DISTRIBUTION, "olareg": OLAREG}[request.param]
-    if not command:
-        pytest.skip(f"{request.param} is built where Go is present")
-    directory = tmp_path_factory.mktemp("registry")
-    server = start_olareg(directory, command) if request.param == "olareg" else start_docker_registry(directory, command=command)
+    server = start_any(request.param, tmp_path_factory.mktemp("registry"))
     yield server
     server.stop()
 

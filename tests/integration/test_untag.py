@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import pathlib
 import re
-import shutil
 import time
 import typing as t
 
@@ -26,29 +24,17 @@ from ansible_collections.gating.containers.plugins.module_utils._tags import Rem
 from ansible_collections.gating.containers.plugins.module_utils._untag import parse_selections, untag
 from ansible_collections.gating.containers.plugins.module_utils._vendors.choose import Vendors
 from proxy import Answer, Proxy
-from registries import Server, ago, push_to_zuul_registry, resolve_with_token, start_docker_registry, start_olareg
+from registries import PROGRAMS, Server, ago, push_to_zuul_registry, resolve_with_token, start_any
 
 from playbooks import Ansible
 
 DAY = 86400
-OLAREG = os.environ.get("GATING_TEST_OLAREG") or shutil.which("olareg") or ""
-DISTRIBUTION = os.environ.get("GATING_TEST_DISTRIBUTION") or shutil.which("registry") or ""
 
 
-SOFTWARE = ["docker-registry", "distribution 3", "olareg"]
-
-
-def start(software: str, directory: pathlib.Path, deletes: bool = True) -> Server:
-    command = {"docker-registry": "docker-registry", "distribution 3": DISTRIBUTION, "olareg": OLAREG}[software]
-    if not command:
-        pytest.skip(f"{software} is built where Go is present")
-    return start_olareg(directory, command, deletes) if software == "olareg" else start_docker_registry(directory, command=command, deletes=deletes)
-
-
-@pytest.fixture(params=SOFTWARE)
+@pytest.fixture(params=list(PROGRAMS))
 def any_registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
-    """A registry that does not delete tags, and two that do."""
-    server = start(request.param, tmp_path_factory.mktemp("registry"))
+    """A registry that does not delete tags, and three that do."""
+    server = start_any(request.param, tmp_path_factory.mktemp("registry"))
     yield server
     server.stop()
 
@@ -56,7 +42,7 @@ def any_registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 @pytest.fixture(params=["docker-registry", "olareg"])
 def no_deletes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
     """A registry that deletes nothing."""
-    server = start(request.param, tmp_path_factory.mktemp("registry"), deletes=False)
+    server = start_any(request.param, tmp_path_factory.mktemp("registry"), deletes=False)
     yield server
     server.stop()
 
@@ -237,7 +223,7 @@ def test_where_nothing_is_deleted_no_tag_is_touched(no_deletes: Server) -> None:
 
 
 def test_distribution_3_deletes_tags_even_where_it_deletes_nothing_else(tmp_path: pathlib.Path) -> None:
-    server = start("distribution 3", tmp_path / "registry", deletes=False)
+    server = start_any("distribution 3", tmp_path / "registry", deletes=False)
     try:
         digest = server.api.index("app", ["a", "b"])
         assert actions(run(server, server.name, [{"repository": f"{server.name}/app", "tags": ["a"]}])) == {"a": "removed"}
@@ -246,15 +232,27 @@ def test_distribution_3_deletes_tags_even_where_it_deletes_nothing_else(tmp_path
         server.stop()
 
 
-@pytest.mark.parametrize("software", ["docker-registry", "distribution 3"])
+@pytest.mark.parametrize("software", ["docker-registry", "distribution 3", "zot"])
 def test_a_login_without_rights(software: str, tmp_path: pathlib.Path) -> None:
-    server = start(software, tmp_path / "registry")
+    server = start_any(software, tmp_path / "registry")
     try:
         digest = server.api.index("app", ["a", "b"])
         for images in ({"tags": ["a"]}, {"regex": "a", "older_than": 0}):
             with pytest.raises(ContainersError, match=r"answered 401.*check username and password") as caught:
                 run(server, server.name, [{"repository": f"{server.name}/app", **images}], password="wrong-and-secret")
             assert "wrong-and-secret" not in str(caught.value)
+        assert server.api.state("app") == {"app:a": digest, "app:b": digest}
+    finally:
+        server.stop()
+
+
+def test_a_login_that_may_not_delete(tmp_path: pathlib.Path) -> None:
+    server = start_any("zot", tmp_path / "registry", deletes=False)
+    try:
+        digest = server.api.index("app", ["a", "b"])
+        for images in ({"tags": ["a"]}, {"regex": "a", "older_than": 0}):
+            with pytest.raises(ContainersError, match=r"app: .*answered 403"):
+                run(server, server.name, [{"repository": f"{server.name}/app", **images}])
         assert server.api.state("app") == {"app:a": digest, "app:b": digest}
     finally:
         server.stop()
@@ -344,7 +342,7 @@ def test_an_index_in_an_index_keeps_its_images(registry: Server) -> None:
 
 
 def test_a_referrer_with_a_tag_keeps_its_image(tmp_path: pathlib.Path) -> None:
-    server = start("olareg", tmp_path)
+    server = start_any("olareg", tmp_path)
     try:
         api = server.api
         image = api.image("app", "change_1_x", created=ago(9 * DAY))

@@ -9,12 +9,14 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import os
 import pathlib
 import signal
 import subprocess
 import typing as t
 
 import docker_registry
+import pytest
 import requests
 
 ACCEPT = ", ".join(
@@ -217,6 +219,53 @@ def start_olareg(directory: pathlib.Path, command: str, deletes: bool = False) -
         process = subprocess.Popen([command, *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
     docker_registry.wait_for("127.0.0.1", port, process, log)
     return Server(process, port, directory)
+
+
+def start_zot(directory: pathlib.Path, command: str, deletes: bool = True) -> Server:
+    """zot, with a password.
+
+    :param deletes: whether its user has the right to.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    port = docker_registry.free_port()
+    users, path, log = directory / "htpasswd", directory / "config.json", directory / "log"
+    users.write_text(docker_registry.htpasswd(Server.username, Server.password))
+    policy = {"users": [Server.username], "actions": ["read", "create", "update", *(["delete"] if deletes else [])]}
+    config = {
+        "distSpecVersion": "1.0.1",
+        "storage": {"rootDirectory": str(directory / "data")},
+        "http": {"address": "127.0.0.1", "port": str(port), "auth": {"htpasswd": {"path": str(users)}}, "accessControl": {"**": {"policies": [policy]}}},
+        "log": {"level": "error"},
+    }
+    path.write_text(json.dumps(config))
+    with log.open("wb") as output:
+        process = subprocess.Popen([command, "serve", str(path)], stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
+    docker_registry.wait_for("127.0.0.1", port, process, log)
+    return Server(process, port, directory)
+
+
+#: The registries that can remove tags, and where their programs are.
+PROGRAMS = {
+    "docker-registry": "docker-registry",
+    "distribution 3": os.environ.get("GATING_TEST_DISTRIBUTION", ""),
+    "olareg": os.environ.get("GATING_TEST_OLAREG", ""),
+    "zot": os.environ.get("GATING_TEST_ZOT", ""),
+}
+
+
+def start_any(software: str, directory: pathlib.Path, deletes: bool = True) -> Server:
+    """One of them. The test is skipped where it could not be built.
+
+    :param deletes: whether it removes tags.
+    """
+    command = PROGRAMS[software]
+    if not command:
+        pytest.skip(f"{software} is built where Go is present")
+    if software == "olareg":
+        return start_olareg(directory, command, deletes)
+    if software == "zot":
+        return start_zot(directory, command, deletes)
+    return start_docker_registry(directory, command=command, deletes=deletes)
 
 
 def zuul_registry_token(server: Server, repository: str) -> str:
