@@ -103,6 +103,7 @@ class Copied:
     :param stored: how many blobs were sent, mounted, and there; of how many repositories ever.
     :param size: bytes that were sent.
     :param referrers: how many manifests that refer to it were copied.
+    :param listed: whether something is listed as referring to it that was not.
     """
 
     copy: Copy
@@ -111,11 +112,12 @@ class Copied:
     stored: dict[str, int] = dataclasses.field(default_factory=lambda: dict.fromkeys(("sent", "mounted", "there"), 0))
     size: int = 0
     referrers: int = 0
+    listed: bool = False
 
     @property
     def changed(self) -> bool:
         """Whether anything names another image now."""
-        return bool(self.referrers) or any(outcome.error is None and outcome.digest != outcome.previous for outcome in self.outcomes)
+        return bool(self.referrers) or self.listed or any(outcome.error is None and outcome.digest != outcome.previous for outcome in self.outcomes)
 
     @property
     def line(self) -> str:
@@ -173,8 +175,10 @@ class Copier:
                 try:
                     self._client.finish(name)
                 except ContainersError as exc:
-                    outcomes = [outcome for result in results for outcome in result.outcomes if outcome.target.registry == name]
-                    self._fail([outcome for outcome in outcomes if outcome.digest != outcome.previous], exc)
+                    for result in results:
+                        outcomes = [outcome for outcome in result.outcomes if outcome.target.registry == name]
+                        referred = result.referrers or result.listed
+                        self._fail([outcome for outcome in outcomes if referred or outcome.digest != outcome.previous], exc)
         return results
 
     def copy(self, copy: Copy) -> Copied:
@@ -198,14 +202,15 @@ class Copier:
         done.digest = root.digest
         for outcome in going:
             outcome.digest = root.digest
-        if self._check_mode:
-            return
         same = _by_repository(outcome for outcome in going if outcome.previous == root.digest)
         moving = _by_repository(outcome for outcome in going if outcome.previous != root.digest)
         if same and copy.referrers and whole:
             # Something may refer to it since it was copied. What refers to its parts came with them.
-            self._refer(copy.source, [root.digest], same, done)
-        if moving:
+            try:
+                self._refer(copy.source, [root.digest], same, done)
+            except ContainersError as exc:
+                self._fail([outcome for outcomes in same.values() for outcome in outcomes], exc)
+        if moving and not self._check_mode:
             manifest = root if isinstance(root, Manifest) else self._manifest(copy.source.with_digest(root.digest))
             self._move(copy, manifest, whole, moving, done)
 
@@ -403,7 +408,8 @@ class Copier:
             for repository, outcomes in repositories.items():
                 try:
                     for digest, items in listed.items():
-                        self._referrers.register(repository.with_digest(digest), [item for item in items if item["digest"] not in gone])
+                        wanted = [item for item in items if item["digest"] not in gone]
+                        done.listed |= self._referrers.register(repository.with_digest(digest), wanted, self._check_mode)
                 except ContainersError as exc:
                     self._fail(outcomes, exc)
             todo = [digest for digest in dict.fromkeys(one.digest for one in copied if one.digest) if digest not in seen]

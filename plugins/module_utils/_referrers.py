@@ -96,15 +96,16 @@ class Referrers:
                     self._tags[repository] = found
             return self._tags[repository]
 
-    def register(self, image: Reference, items: t.Sequence[Item]) -> None:
+    def register(self, image: Reference, items: t.Sequence[Item], check_mode: bool = False) -> bool:
         """See to it that a registry lists manifests, which it has, as referrers of an image: by itself, or else under a tag.
 
         :param image: with a digest.
+        :returns: whether the tag had to be written.
         :raises ContainersError: it does not.
         """
         registry = self._client.store(image)
         if not items or registry.referrers(image) is not None:
-            return
+            return False
         # One at a time: what another thread adds meanwhile would be lost.
         with self._lock:
             name = image.with_tag(fallback_tag(image.digest or ""))
@@ -112,11 +113,12 @@ class Referrers:
             known = _items(before) if before else []
             listed = {item.get("digest") for item in known}
             added = [item for item in items if item["digest"] not in listed]
-            if not added:
-                return
+            if check_mode or not added:
+                return bool(added)
             content = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [*known, *added]}, separators=(",", ":")).encode()
             index = Manifest(OCI_INDEX, content, digest_of(content))
             registry.name_manifest(name, index)
+            return True
 
 
 def _items(index: Manifest) -> list[Item]:
