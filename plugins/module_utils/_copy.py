@@ -64,12 +64,14 @@ class Copy:
     :param targets: each with a tag, or with the digest alone.
     :param platforms: of an index, those to copy; all if there are none.
     :param referrers: whether what refers to it goes along.
+    :param error: why it cannot be copied, if that is known before.
     """
 
     source: Reference
     targets: tuple[Reference, ...]
     platforms: tuple[str, ...] = ()
     referrers: bool = False
+    error: ContainersError | None = None
 
 
 @dataclasses.dataclass
@@ -185,6 +187,8 @@ class Copier:
         """Copy one image."""
         done = Copied(copy, [Outcome(target) for target in copy.targets])
         try:
+            if copy.error:
+                raise copy.error
             self._copy(copy, done)
         except ContainersError as exc:
             for outcome in done.outcomes:
