@@ -436,7 +436,7 @@ def _by_repository(outcomes: t.Iterable[Outcome]) -> dict[Reference, list[Outcom
 
 
 def _filtered(root: Manifest, copy: Copy) -> Manifest:
-    """An index of the wanted platforms only; the same one if they are all that it has.
+    """An index of the wanted platforms and their attestations only; the same one if they are all that it has.
 
     :raises ContainersError: it has not all of them.
     """
@@ -444,7 +444,8 @@ def _filtered(root: Manifest, copy: Copy) -> Manifest:
         return root
     if not root.is_index:
         raise ContainersError(f"{copy.source} is an image of one platform, so platforms cannot be chosen: leave them out")
-    kept = [item for item, child in zip(_items(root), root.children) if child.platform and any(_covers(wanted, child.platform) for wanted in copy.platforms)]
+    covered = [child.digest for child in root.children if child.platform and any(_covers(wanted, child.platform) for wanted in copy.platforms)]
+    kept = [item for item, child in zip(_items(root), root.children) if child.digest in covered or _attested(item) in covered]
     names = [child.platform for child in root.children if child.platform]
     missing = [wanted for wanted in copy.platforms if not any(_covers(wanted, name) for name in names)]
     if missing:
@@ -458,6 +459,12 @@ def _filtered(root: Manifest, copy: Copy) -> Manifest:
 def _items(root: Manifest) -> list[dict[str, t.Any]]:
     items = root.json.get("manifests")
     return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+def _attested(item: t.Mapping[str, t.Any]) -> str | None:
+    """The digest of the image in the same index that an attestation is of (BuildKit, docs/attestations/attestation-storage.md)."""
+    annotations = item.get("annotations")
+    return annotations.get("vnd.docker.reference.digest") if isinstance(annotations, dict) else None
 
 
 def _covers(wanted: str, platform: str) -> bool:

@@ -379,6 +379,16 @@ def test_platforms_of_an_image_that_is_no_index() -> None:
         _filtered(Manifest(OCI_MANIFEST, b"{}", DIGEST), Copy(SOURCE, (), ("linux/amd64",)))
 
 
+def test_attestations_of_buildkit_go_with_their_images() -> None:
+    items = [described(number, platform) for number, platform in enumerate(("linux/amd64", "linux/arm64", "unknown/unknown", "unknown/unknown"))]
+    for image, attestation in zip(items[:2], items[2:]):
+        attestation["annotations"] = {"vnd.docker.reference.digest": image["digest"], "vnd.docker.reference.type": "attestation-manifest"}
+    content = json.dumps({"manifests": items}).encode()
+    root = Manifest(OCI_INDEX, content, digest_of(content))
+    assert _filtered(root, Copy(SOURCE, (), ("linux/arm64",))).json["manifests"] == [items[1], items[3]]
+    assert _filtered(root, Copy(SOURCE, (), ("linux/amd64", "linux/arm64"))) is root, "these are all platforms that it has"
+
+
 def test_an_index_of_some_platforms_is_the_same_each_time() -> None:
     world = World()
     world.one.multi("a", "1")
