@@ -49,6 +49,7 @@ class Referrers:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._lock = threading.Lock()
+        self._locks: dict[Reference, threading.Lock] = {}
         self._tags: dict[Reference, dict[str, list[str]] | None] = {}
 
     def items(self, image: Reference) -> list[Item]:
@@ -78,10 +79,14 @@ class Referrers:
             return [tag for tag in (start + ending for ending in _COSIGN) if self._client.store(image).resolve(image.with_tag(tag))]
         return [tag for tag in tags.get(start, ()) if tag != start]
 
+    def _lock_of(self, repository: Reference) -> threading.Lock:
+        with self._lock:
+            return self._locks.setdefault(repository, threading.Lock())
+
     def _tags_of(self, image: Reference) -> dict[str, list[str]] | None:
         """The tags of a repository that belong to digests, by the tag of the digest; ``None`` if they cannot be listed. Listed once."""
         repository = Reference(image.registry, image.repository)
-        with self._lock:
+        with self._lock_of(repository):
             if repository not in self._tags:
                 try:
                     tags = self._client.store(repository).tags(repository)
@@ -107,7 +112,7 @@ class Referrers:
         if not items or registry.referrers(image) is not None:
             return False
         # One at a time: what another thread adds meanwhile would be lost.
-        with self._lock:
+        with self._lock_of(Reference(image.registry, image.repository)):
             name = image.with_tag(fallback_tag(image.digest or ""))
             before = registry.manifest(name)
             known = _items(before) if before else []

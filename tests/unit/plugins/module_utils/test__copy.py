@@ -696,6 +696,15 @@ def test_a_list_of_referrers_that_was_not_completed_is_a_change() -> None:
     assert ("b", tag) in world.two.manifests
 
 
+def test_tags_of_several_repositories_are_listed_at_the_same_time() -> None:
+    world, both = World(), threading.Barrier(2)
+    for name in ("a", "b"):
+        world.one.image(name, "1", b"config")
+        world.one.hooks[f"GET tags {name}"] = lambda: both.wait(5)
+    done = world.copy_all(("one.example/a:1", "two.example/a:1"), ("one.example/b:1", "two.example/b:1"), referrers=True)
+    assert errors(*done) == []
+
+
 def test_referrers_that_cannot_be_listed_are_an_error_of_all_that_should_have_them() -> None:
     world = World()
     root = world.one.multi("a", "1")
