@@ -333,7 +333,7 @@ class Blobs:
             uploads = [self._upload(target, places[target], blob.digest) for target in targets]
             self._progress.expect(blob.size)
             with self._streams:
-                found = relay(lambda: self._progress.count(self._client.store(source).read_blob(source, blob.digest, blob.size)), blob.size, uploads)
+                found = relay(lambda: self._read(source, blob), blob.size, uploads)
             places = {}
             for target, error in zip(targets, found):
                 errors[target] = error
@@ -346,6 +346,12 @@ class Blobs:
             if not places:
                 return errors
             policies[next(iter(places))].sleep()
+
+    def _read(self, source: Reference, blob: Descriptor) -> t.Iterator[bytes]:
+        for part in self._progress.count(self._client.store(source).read_blob(source, blob.digest, blob.size)):
+            if self._client.interrupted:
+                raise ContainersError("it was interrupted: run it again")
+            yield part
 
     def _upload(self, target: Reference, location: str, digest: str) -> Upload:
         def upload(body: t.Any) -> None:

@@ -66,6 +66,8 @@ class Client:
         self._options: dict[str, t.Any] = {"parallel": parallel, "timeout": timeout, "retries": retries}
         self._counter = Counter()
         self._lock = threading.Lock()
+        #: Whether a signal came, or a bug was met. Blobs that flow are to end then, for the threads that send them are waited for.
+        self.interrupted = False
         self._registries: dict[str, Registry] = {}
         self._transports: list[Transport] = []
         self._layouts: dict[str, Layout] = {}
@@ -75,6 +77,7 @@ class Client:
         return self
 
     def __exit__(self, *dummy: object) -> None:
+        self.interrupted = True
         self._pool.shutdown(cancel_futures=True)
         for transport in self._transports:
             transport.close()
@@ -157,6 +160,9 @@ class Client:
         helpers = [self._pool.submit(run) for dummy in range(min(len(work), limit or 4 * self.parallel) - 1)]
         try:
             run()
+        except BaseException:
+            self.interrupted = True
+            raise
         finally:
             collections.deque(numbers, maxlen=0)
             for helper in helpers:

@@ -64,12 +64,14 @@ class Copy:
     :param targets: each with a tag, or with the digest alone.
     :param platforms: of an index, those to copy; all if there are none.
     :param referrers: whether what refers to it goes along.
+    :param error: why it cannot be copied, if that is known before.
     """
 
     source: Reference
     targets: tuple[Reference, ...]
     platforms: tuple[str, ...] = ()
     referrers: bool = False
+    error: ContainersError | None = None
 
 
 @dataclasses.dataclass
@@ -103,6 +105,7 @@ class Copied:
     :param stored: how many blobs were sent, mounted, and there; of how many repositories ever.
     :param size: bytes that were sent.
     :param referrers: how many manifests that refer to it were copied.
+    :param listed: whether something is listed as referring to it that was not.
     """
 
     copy: Copy
@@ -111,11 +114,12 @@ class Copied:
     stored: dict[str, int] = dataclasses.field(default_factory=lambda: dict.fromkeys(("sent", "mounted", "there"), 0))
     size: int = 0
     referrers: int = 0
+    listed: bool = False
 
     @property
     def changed(self) -> bool:
         """Whether anything names another image now."""
-        return bool(self.referrers) or any(outcome.error is None and outcome.digest != outcome.previous for outcome in self.outcomes)
+        return bool(self.referrers) or self.listed or any(outcome.error is None and outcome.digest != outcome.previous for outcome in self.outcomes)
 
     @property
     def line(self) -> str:
@@ -173,14 +177,18 @@ class Copier:
                 try:
                     self._client.finish(name)
                 except ContainersError as exc:
-                    outcomes = [outcome for result in results for outcome in result.outcomes if outcome.target.registry == name]
-                    self._fail([outcome for outcome in outcomes if outcome.digest != outcome.previous], exc)
+                    for result in results:
+                        outcomes = [outcome for outcome in result.outcomes if outcome.target.registry == name]
+                        referred = result.referrers or result.listed
+                        self._fail([outcome for outcome in outcomes if referred or outcome.digest != outcome.previous], exc)
         return results
 
     def copy(self, copy: Copy) -> Copied:
         """Copy one image."""
         done = Copied(copy, [Outcome(target) for target in copy.targets])
         try:
+            if copy.error:
+                raise copy.error
             self._copy(copy, done)
         except ContainersError as exc:
             for outcome in done.outcomes:
@@ -198,14 +206,15 @@ class Copier:
         done.digest = root.digest
         for outcome in going:
             outcome.digest = root.digest
-        if self._check_mode:
-            return
         same = _by_repository(outcome for outcome in going if outcome.previous == root.digest)
         moving = _by_repository(outcome for outcome in going if outcome.previous != root.digest)
         if same and copy.referrers and whole:
             # Something may refer to it since it was copied. What refers to its parts came with them.
-            self._refer(copy.source, [root.digest], same, done)
-        if moving:
+            try:
+                self._refer(copy.source, [root.digest], same, done)
+            except ContainersError as exc:
+                self._fail([outcome for outcomes in same.values() for outcome in outcomes], exc)
+        if moving and not self._check_mode:
             manifest = root if isinstance(root, Manifest) else self._manifest(copy.source.with_digest(root.digest))
             self._move(copy, manifest, whole, moving, done)
 
@@ -403,7 +412,8 @@ class Copier:
             for repository, outcomes in repositories.items():
                 try:
                     for digest, items in listed.items():
-                        self._referrers.register(repository.with_digest(digest), [item for item in items if item["digest"] not in gone])
+                        wanted = [item for item in items if item["digest"] not in gone]
+                        done.listed |= self._referrers.register(repository.with_digest(digest), wanted, self._check_mode)
                 except ContainersError as exc:
                     self._fail(outcomes, exc)
             todo = [digest for digest in dict.fromkeys(one.digest for one in copied if one.digest) if digest not in seen]
@@ -426,7 +436,7 @@ def _by_repository(outcomes: t.Iterable[Outcome]) -> dict[Reference, list[Outcom
 
 
 def _filtered(root: Manifest, copy: Copy) -> Manifest:
-    """An index of the wanted platforms only; the same one if they are all that it has.
+    """An index of the wanted platforms and their attestations only; the same one if they are all that it has.
 
     :raises ContainersError: it has not all of them.
     """
@@ -434,7 +444,8 @@ def _filtered(root: Manifest, copy: Copy) -> Manifest:
         return root
     if not root.is_index:
         raise ContainersError(f"{copy.source} is an image of one platform, so platforms cannot be chosen: leave them out")
-    kept = [item for item, child in zip(_items(root), root.children) if child.platform and any(_covers(wanted, child.platform) for wanted in copy.platforms)]
+    covered = [child.digest for child in root.children if child.platform and any(_covers(wanted, child.platform) for wanted in copy.platforms)]
+    kept = [item for item, child in zip(_items(root), root.children) if child.digest in covered or _attested(item) in covered]
     names = [child.platform for child in root.children if child.platform]
     missing = [wanted for wanted in copy.platforms if not any(_covers(wanted, name) for name in names)]
     if missing:
@@ -448,6 +459,12 @@ def _filtered(root: Manifest, copy: Copy) -> Manifest:
 def _items(root: Manifest) -> list[dict[str, t.Any]]:
     items = root.json.get("manifests")
     return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+def _attested(item: t.Mapping[str, t.Any]) -> str | None:
+    """The digest of the image in the same index that an attestation is of (BuildKit, docs/attestations/attestation-storage.md)."""
+    annotations = item.get("annotations")
+    return annotations.get("vnd.docker.reference.digest") if isinstance(annotations, dict) else None
 
 
 def _covers(wanted: str, platform: str) -> bool:

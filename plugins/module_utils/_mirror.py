@@ -143,21 +143,31 @@ def _tag(value: t.Any, default: t.Any) -> t.Any:
 def copies_of(client: Client, mirrors: t.Sequence[Mirror]) -> list[Copy]:
     """What is to be copied: of an item with ``src_tags``, each of the tags that are there now.
 
-    :raises ContainersError: the tags cannot be listed, or none matches.
+    If they cannot be listed, or none matches, that is the error of one copy, so that the other items are copied.
+
+    :raises InputError: two images are to be copied to one name.
     """
     copies = []
-    for mirror in mirrors:
-        if mirror.tags is None:
+    for mirror, tags in zip(mirrors, client.try_map(lambda mirror: _tags(client, mirror), mirrors)):
+        if isinstance(tags, ContainersError):
+            copies.append(Copy(mirror.source, mirror.targets, error=tags))
+        elif mirror.tags is None:
             copies.append(Copy(mirror.source, mirror.targets, mirror.platforms, mirror.referrers))
-            continue
-        found = [tag for tag in client.registry(mirror.source).tags(mirror.source) if mirror.tags.search(tag)]
-        if not found:
-            raise ContainersError(f"{mirror.source.name}: none of its tags matches src_tags {mirror.tags.pattern!r}: change the expression")
-        for tag in sorted(found):
-            targets = tuple(target.with_tag(tag) for target in mirror.targets)
-            copies.append(Copy(mirror.source.with_tag(tag), targets, mirror.platforms, mirror.referrers))
-    check_targets(copies)
+        else:
+            for tag in tags:
+                targets = tuple(target.with_tag(tag) for target in mirror.targets)
+                copies.append(Copy(mirror.source.with_tag(tag), targets, mirror.platforms, mirror.referrers))
+    check_targets([copy for copy in copies if copy.error is None])
     return copies
+
+
+def _tags(client: Client, mirror: Mirror) -> list[str]:
+    if mirror.tags is None:
+        return []
+    found = [tag for tag in client.registry(mirror.source).tags(mirror.source) if mirror.tags.search(tag)]
+    if not found:
+        raise ContainersError(f"{mirror.source.name}: none of its tags matches src_tags {mirror.tags.pattern!r}: change the expression")
+    return sorted(found)
 
 
 def _run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:

@@ -49,6 +49,7 @@ class Referrers:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._lock = threading.Lock()
+        self._locks: dict[Reference, threading.Lock] = {}
         self._tags: dict[Reference, dict[str, list[str]] | None] = {}
 
     def items(self, image: Reference) -> list[Item]:
@@ -78,10 +79,14 @@ class Referrers:
             return [tag for tag in (start + ending for ending in _COSIGN) if self._client.store(image).resolve(image.with_tag(tag))]
         return [tag for tag in tags.get(start, ()) if tag != start]
 
+    def _lock_of(self, repository: Reference) -> threading.Lock:
+        with self._lock:
+            return self._locks.setdefault(repository, threading.Lock())
+
     def _tags_of(self, image: Reference) -> dict[str, list[str]] | None:
         """The tags of a repository that belong to digests, by the tag of the digest; ``None`` if they cannot be listed. Listed once."""
         repository = Reference(image.registry, image.repository)
-        with self._lock:
+        with self._lock_of(repository):
             if repository not in self._tags:
                 try:
                     tags = self._client.store(repository).tags(repository)
@@ -96,27 +101,29 @@ class Referrers:
                     self._tags[repository] = found
             return self._tags[repository]
 
-    def register(self, image: Reference, items: t.Sequence[Item]) -> None:
+    def register(self, image: Reference, items: t.Sequence[Item], check_mode: bool = False) -> bool:
         """See to it that a registry lists manifests, which it has, as referrers of an image: by itself, or else under a tag.
 
         :param image: with a digest.
+        :returns: whether the tag had to be written.
         :raises ContainersError: it does not.
         """
         registry = self._client.store(image)
         if not items or registry.referrers(image) is not None:
-            return
+            return False
         # One at a time: what another thread adds meanwhile would be lost.
-        with self._lock:
+        with self._lock_of(Reference(image.registry, image.repository)):
             name = image.with_tag(fallback_tag(image.digest or ""))
             before = registry.manifest(name)
             known = _items(before) if before else []
             listed = {item.get("digest") for item in known}
             added = [item for item in items if item["digest"] not in listed]
-            if not added:
-                return
+            if check_mode or not added:
+                return bool(added)
             content = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [*known, *added]}, separators=(",", ":")).encode()
             index = Manifest(OCI_INDEX, content, digest_of(content))
             registry.name_manifest(name, index)
+            return True
 
 
 def _items(index: Manifest) -> list[Item]:

@@ -43,8 +43,8 @@ options:
         paths begin where Ansible was started, or in the home directory of the user on another host.
       - C(destinations), required, are names of the same form, without a digest. Without a tag they get that of the source; if the source is a digest,
         the image is copied without a tag.
-      - C(platforms), optional, are those to copy of an index, such as V(linux/amd64). If they are not all that it has, the destinations get a new
-        index, which has another digest.
+      - C(platforms), optional, are those to copy of an index, such as V(linux/amd64), with the attestations that BuildKit keeps beside their images.
+        If they are not all that it has, the destinations get a new index, which has another digest.
       - C(referrers), optional, says whether signatures, SBOMs and attestations go along - what refers to the image or to one of its platforms by the
         referrers API, by the tag that stands in for it, or by a tag of cosign's - and what refers to those. V(false) if left out. Where a registry has
         no referrers API the tag is kept there. Of an image that is there already only what refers to it as a whole is looked for.

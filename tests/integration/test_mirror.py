@@ -49,6 +49,22 @@ def test_the_role(ansible: Ansible, registry: Server, other: Server, proxy_to: t
     assert pulls == [], "what is unchanged costs no pull"
 
 
+def test_tags_that_cannot_be_listed_stop_no_other_image(newest: Ansible, registry: Server, other: Server) -> None:
+    digest = push(registry.api, "app", "latest", layers=1)
+    closed = "127.0.0.1:1"
+    credentials = {**registry.credentials(), **other.credentials(), closed: {"scheme": "http"}}
+    images = [
+        {"src_repository": f"{closed}/gone", "src_tags": ".", "dest_repository": f"{other.name}/gone"},
+        {"src_repository": f"{registry.name}/app", "src_tags": "^9", "dest_repository": f"{other.name}/nine"},
+        {"src_repository": f"{registry.name}/app", "dest_repository": f"{other.name}/app"},
+    ]
+    run = newest.task("container_image_mirror", images=images, credentials=credentials, retries=0)
+    assert run.result["failed"]
+    assert run.result["msg"].startswith(f"copy of {closed}/gone to {other.name}/gone: GET http://{closed}/v2/: no answer in 1 tries, connection refused")
+    assert run.result["msg"].endswith(" - and 1 more destination failed")
+    assert other.api.digest("app", "latest") == digest
+
+
 def test_a_repository_that_is_not_permitted(newest: Ansible, registry: Server, other: Server, proxy_to: t.Callable[..., Proxy]) -> None:
     proxy = proxy_to(other)
     push(registry.api, "app", "latest", layers=1)

@@ -380,7 +380,8 @@ class World:
         self.source.put("a")
         self.one = Fake("one.example", **options)
         self.two = Fake("two.example", **options)
-        self.blobs = Blobs(FakeClient(self.source, self.one, self.two), streams, Progress(0))
+        self.client = FakeClient(self.source, self.one, self.two)
+        self.blobs = Blobs(self.client, streams, Progress(0))
 
     def store(self, *names: str, wait: bool = True, patient: bool = False, blob: Descriptor = BLOB) -> t.Any:
         """What became of repositories such as ``one/a``; errors as they are."""
@@ -421,6 +422,15 @@ def test_what_is_there_is_not_sent() -> None:
     world.one.put("a")
     assert world.store("one/a", "two/b") == {"one/a": Stored("there"), "two/b": SENT}
     assert world.sent() == ["PUT b anew"]
+
+
+@pytest.mark.parametrize("names", [["one/a"], ["one/a", "two/b"]])
+def test_a_signal_ends_a_blob_that_flows(names: list[str]) -> None:
+    world = World()
+    world.client.interrupted = True
+    assert {str(error) for error in world.store(*names, patient=True).values()} == {"it was interrupted: run it again"}
+    assert world.source.asked == ["GET a"], "it is not tried again"
+    assert world.one.has | world.two.has == set()
 
 
 def test_within_a_registry_it_is_mounted() -> None:

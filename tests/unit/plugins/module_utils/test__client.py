@@ -148,6 +148,24 @@ def test_any_other_exception_is_a_bug_and_is_raised(count: int) -> None:
         client.try_map(lambda dummy: 1 // 0, range(count))
 
 
+def test_a_signal_ends_what_flows_in_other_threads() -> None:
+    started, main = threading.Barrier(2), threading.current_thread()
+
+    def work(dummy: int) -> None:
+        started.wait(10)
+        if threading.current_thread() is main:
+            raise KeyboardInterrupt()
+        deadline = time.monotonic() + 10
+        while not client.interrupted:
+            assert time.monotonic() < deadline, "it was never told"
+            time.sleep(0.01)
+
+    with Client(Credentials(), ("pull",)) as client:
+        with pytest.raises(KeyboardInterrupt):
+            client.map(work, range(2))
+        assert client.interrupted
+
+
 def test_maps_in_maps_end() -> None:
     with Client(Credentials(), ("pull",), parallel=1) as client:
         assert client.map(lambda row: sum(client.map(lambda cell: cell, range(row))), range(20)) == [sum(range(row)) for row in range(20)]

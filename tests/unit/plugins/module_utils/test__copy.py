@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import pathlib
 import threading
 import typing as t
 
@@ -58,6 +59,7 @@ class Fake:
         self.errors: dict[str, list[ContainersError]] = {}
         self.hooks: dict[str, t.Callable[[], object]] = {}
         self.keeps_tags = False
+        self.lists_referrers = True
 
     def fail(self, asked: str, *errors: ContainersError) -> None:
         """Answer so, the next times that it is asked so."""
@@ -103,10 +105,33 @@ class Fake:
         images = [self.image(repository, f"{tag}-{number}", f"config {platform} {seed}".encode(), b"shared") for number, platform in enumerate(PLATFORMS)]
         return self.index(repository, tag, *images, platforms=PLATFORMS)
 
+    def signature(self, repository: str, tag: str, subject: Manifest) -> Manifest:
+        """Store an image that refers to another one."""
+        image = self.image(repository, tag, b"signature of " + subject.digest.encode())
+        content = json.dumps({**image.json, "subject": {"mediaType": subject.media_type, "digest": subject.digest, "size": len(subject.content)}}).encode()
+        manifest = Manifest(OCI_MANIFEST, content, digest_of(content))
+        self.store(repository, tag, manifest)
+        return manifest
+
     # -- what is asked of it
 
     def connect(self) -> None:
         pass
+
+    def referrers(self, image: Reference) -> list[dict[str, t.Any]] | None:
+        self._note(f"GET referrers {image.repository} {image.digest}")
+        if not self.lists_referrers:
+            return None
+        found = [manifest for (repository, name), manifest in self.manifests.items() if (repository, name) == (image.repository, manifest.digest)]
+        return [
+            {"mediaType": manifest.media_type, "digest": manifest.digest, "size": len(manifest.content)}
+            for manifest in found
+            if manifest.json.get("subject", {}).get("digest") == image.digest
+        ]
+
+    def tags(self, repository: Reference) -> list[str]:
+        self._note(f"GET tags {repository.repository}")
+        return [name for found, name in self.manifests if found == repository.repository and ":" not in name]
 
     def grant(self, image: Reference, actions: t.Sequence[str], sources: t.Sequence[Reference] = ()) -> None:
         self.granted.append((image.repository, tuple(actions), [source.repository for source in sources]))
@@ -352,6 +377,16 @@ def test_without_platforms_nothing_is_changed() -> None:
 def test_platforms_of_an_image_that_is_no_index() -> None:
     with pytest.raises(ContainersError, match="one.example/a:1 is an image of one platform"):
         _filtered(Manifest(OCI_MANIFEST, b"{}", DIGEST), Copy(SOURCE, (), ("linux/amd64",)))
+
+
+def test_attestations_of_buildkit_go_with_their_images() -> None:
+    items = [described(number, platform) for number, platform in enumerate(("linux/amd64", "linux/arm64", "unknown/unknown", "unknown/unknown"))]
+    for image, attestation in zip(items[:2], items[2:]):
+        attestation["annotations"] = {"vnd.docker.reference.digest": image["digest"], "vnd.docker.reference.type": "attestation-manifest"}
+    content = json.dumps({"manifests": items}).encode()
+    root = Manifest(OCI_INDEX, content, digest_of(content))
+    assert _filtered(root, Copy(SOURCE, (), ("linux/arm64",))).json["manifests"] == [items[1], items[3]]
+    assert _filtered(root, Copy(SOURCE, (), ("linux/amd64", "linux/arm64"))) is root, "these are all platforms that it has"
 
 
 def test_an_index_of_some_platforms_is_the_same_each_time() -> None:
@@ -624,6 +659,76 @@ def test_check_mode_writes_nothing(before: bool, platforms: list[str]) -> None:
     assert [outcome.to_dict() for outcome in would.outcomes] == [outcome.to_dict() for outcome in done.outcomes]
     assert would.outcomes[0].previous == previous
     assert (would.changed, would.digest, would.size) == (True, done.digest, 0)
+
+
+# -- what refers to images --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lists", [True, False])
+def test_what_refers_to_an_image_that_is_there_is_a_change_in_check_mode_too(lists: bool) -> None:
+    world = World()
+    root = world.one.multi("a", "1")
+    world.two.lists_referrers = lists
+    world.copy("one.example/a:1", "two.example/b:1", referrers=True)
+    signature = world.one.signature("a", "signed", root)
+    world.two.asked.clear()
+    would = world.copy("one.example/a:1", "two.example/b:1", check_mode=True, referrers=True)
+    assert (errors(would), world.two.writes()) == ([], [])
+    done = world.copy("one.example/a:1", "two.example/b:1", referrers=True)
+    assert ("b", signature.digest) in world.two.manifests
+    assert (would.changed, would.referrers) == (done.changed, done.referrers) == (True, 1)
+    for check_mode in (True, False):
+        assert not world.copy("one.example/a:1", "two.example/b:1", check_mode=check_mode, referrers=True).changed
+
+
+def test_a_list_of_referrers_that_was_not_completed_is_a_change() -> None:
+    world = World()
+    world.two.lists_referrers = False
+    root = world.one.multi("a", "1")
+    signature = world.one.signature("a", "signed", root)
+    world.copy("one.example/a:1", "two.example/b:1", referrers=True)
+    tag = root.digest.replace(":", "-")
+    assert [child.digest for child in world.two.manifests["b", tag].children] == [signature.digest]
+    del world.two.manifests["b", tag]
+    assert world.copy("one.example/a:1", "two.example/b:1", check_mode=True, referrers=True).changed
+    assert ("b", tag) not in world.two.manifests
+    assert world.copy("one.example/a:1", "two.example/b:1", referrers=True).changed
+    assert ("b", tag) in world.two.manifests
+
+
+def test_tags_of_several_repositories_are_listed_at_the_same_time() -> None:
+    world, both = World(), threading.Barrier(2)
+    for name in ("a", "b"):
+        world.one.image(name, "1", b"config")
+        world.one.hooks[f"GET tags {name}"] = lambda: both.wait(5)
+    done = world.copy_all(("one.example/a:1", "two.example/a:1"), ("one.example/b:1", "two.example/b:1"), referrers=True)
+    assert errors(*done) == []
+
+
+def test_referrers_that_cannot_be_listed_are_an_error_of_all_that_should_have_them() -> None:
+    world = World()
+    root = world.one.multi("a", "1")
+    world.copy("one.example/a:1", "two.example/b:1")
+    world.one.fail(f"GET referrers a {root.digest}", *[RegistryError("GET referrers: answered 500", 500)] * 2)
+    done = world.copy("one.example/a:1", "two.example/b:1", "three.example/b:1", referrers=True)
+    assert errors(done) == ["GET referrers: answered 500"] * 2
+    assert ("b", "1") not in world.three.manifests
+
+
+def test_an_archive_that_cannot_be_completed_lacks_what_refers_to_its_images(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    signed, same = world.one.multi("a", "1"), world.one.image("a", "2", b"2")
+    images = [("one.example/a:1", f"oci-archive:{tmp_path}/a.tar:1"), ("one.example/a:2", f"oci-archive:{tmp_path}/a.tar:2")]
+    assert errors(*world.copy_all(*images, referrers=True)) == []
+    world.one.signature("a", "signed", signed)
+
+    def finish(dummy: str) -> None:
+        raise ContainersError("no space left")
+
+    monkeypatch.setattr(world.client, "finish", finish)
+    done = world.copy_all(*images, referrers=True)
+    assert [errors(one) for one in done] == [["no space left"], []]
+    assert done[1].digest == same.digest
 
 
 # -- the module -----------------------------------------------------------------------------------------------------------------------

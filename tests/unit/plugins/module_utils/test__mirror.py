@@ -9,8 +9,10 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from ansible_collections.gating.containers.plugins.module_utils._client import Client
 from ansible_collections.gating.containers.plugins.module_utils._copy import Copy
-from ansible_collections.gating.containers.plugins.module_utils._errors import ContainersError, InputError
+from ansible_collections.gating.containers.plugins.module_utils._credentials import Credentials
+from ansible_collections.gating.containers.plugins.module_utils._errors import InputError, RegistryError
 from ansible_collections.gating.containers.plugins.module_utils._mirror import copies_of, parse_mirrors
 from ansible_collections.gating.containers.plugins.module_utils._reference import Reference
 from hypothesis import given
@@ -26,19 +28,23 @@ class Registry:
         self._tags = tags
 
     def tags(self, repository: Reference) -> list[str]:
+        if repository.repository == "gone":
+            raise RegistryError("GET tags: answered 403", 403)
         return list(self._tags)
 
 
-class Client:
+class FakeClient(Client):
     def __init__(self, *tags: str) -> None:
-        self._registry = Registry(*tags)
+        super().__init__(Credentials(), ("pull",))
+        self._registry: t.Any = Registry(*tags)
 
-    def registry(self, image: Reference) -> Registry:
+    def registry(self, image: Reference) -> t.Any:
         return self._registry
 
 
 def copies(*items: dict[str, t.Any], tags: tuple[str, ...] = ()) -> list[Copy]:
-    return copies_of(t.cast(t.Any, Client(*tags)), parse_mirrors(list(items)))
+    with FakeClient(*tags) as client:
+        return copies_of(client, parse_mirrors(list(items)))
 
 
 def one(**keys: t.Any) -> dict[str, t.Any]:
@@ -77,9 +83,15 @@ def test_all_tags_that_match_keep_their_names() -> None:
     assert {(copy.platforms, copy.referrers) for copy in found} == {(("linux/amd64",), False)}
 
 
-def test_no_tag_that_matches_is_an_error() -> None:
-    with pytest.raises(ContainersError, match=f"^{SOURCE}: none of its tags matches src_tags '\\^9': change the expression$"):
-        copies(one(src_tags="^9"), tags=("1",))
+def test_tags_that_cannot_be_listed_or_do_not_match_are_errors_of_their_item() -> None:
+    found = copies(one(src_tags="^9"), one(src_tags="^9x"), one(src_repository="quay.io/gone", src_tags="."), one(), tags=("1",))
+    assert [(str(copy.source), copy.error and str(copy.error)) for copy in found] == [
+        (SOURCE, f"{SOURCE}: none of its tags matches src_tags '^9': change the expression"),
+        (SOURCE, f"{SOURCE}: none of its tags matches src_tags '^9x': change the expression"),
+        ("quay.io/gone", "GET tags: answered 403"),
+        (f"{SOURCE}:latest", None),
+    ]
+    assert {str(copy.targets[0]) for copy in found[:3]} == {MIRROR}
 
 
 def test_two_images_for_one_name_are_refused() -> None:
