@@ -17,6 +17,7 @@ from ansible_collections.gating.containers.plugins.module_utils._client import C
 from ansible_collections.gating.containers.plugins.module_utils._credentials import TYPES, Credentials
 from ansible_collections.gating.containers.plugins.module_utils._errors import ContainersError
 from ansible_collections.gating.containers.plugins.module_utils._images import parse_images
+from ansible_collections.gating.containers.plugins.module_utils._manifest import Descriptor
 from ansible_collections.gating.containers.plugins.module_utils._promote import promote
 from ansible_collections.gating.containers.plugins.module_utils._reference import Reference
 from ansible_collections.gating.containers.plugins.module_utils._tags import Removal, Tag
@@ -580,6 +581,36 @@ def test_ecr_without_credentials_is_refused_before_anything_is_written(start: t.
     with pytest.raises(ContainersError, match=r"app: no tags can be removed: no AWS credentials were found"):
         run(ecr, {"tags": ["a"]})
     assert ecr.state(APP) == {"a": digest}
+
+
+def test_ecr_asks_for_the_account_in_the_registrys_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The credentials may be those of another account, which has a repository of the same name.
+    reference = Reference("123456789012.dkr.ecr.eu-central-1.amazonaws.com", "app")
+    calls: list[tuple[str, t.Any]] = []
+
+    def call(action: str, parameters: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        calls.append((action, parameters.get("registryId")))
+        return {"imageIds": parameters.get("imageIds", [])}
+
+    with Client(Credentials({reference.registry: stand_ins.Registry.entry}), ("pull",)) as client:
+        registry = client.registry(reference)
+        monkeypatch.setattr(registry, "resolve", lambda image: Descriptor("", "sha256:" + "a" * 64, 1))
+        vendor = Ecr(client, registry, call)
+        vendor.tags(reference)
+        vendor.remove(reference, {"a": "sha256:" + "a" * 64})
+    assert set(calls) == {("DescribeImages", "123456789012"), ("BatchDeleteImage", "123456789012")}
+
+
+def test_ecr_of_another_in_the_gallery(start: t.Any) -> None:
+    ecr = start(stand_ins.EcrPublic)
+    digest = ecr.image("another/app", "a", pushed=NOW)
+    ecr.image("example/app", "a", pushed=NOW)
+    reference = Reference(ecr.name, "another/app")
+    with vendors_of(ecr) as vendors:
+        assert vendors.of(reference).tags(reference) == [Tag("a")]
+        with pytest.raises(ContainersError, match=r"it is in none of the registries of these AWS credentials \(example\)"):
+            untag(vendors.client, parse_selections([{"repository": reference.name, "tags": ["a"]}]))
+    assert ecr.state("another/app") == ecr.state("example/app") == {"a": digest}
 
 
 # -- ACR -------------------------------------------------------------------------------------------------------------------------------------
