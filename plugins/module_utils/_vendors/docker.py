@@ -39,6 +39,7 @@ class DockerHub(ApiVendor):
     """Docker Hub."""
 
     api_url = "https://hub.docker.com"
+    host = "docker.io"
 
     def authorize(self, api: Api, login: Login | None, renew: bool) -> str | None:
         """The Authorization header: a token that lives for minutes, for the user's password or access token."""

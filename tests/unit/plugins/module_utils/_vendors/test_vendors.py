@@ -400,6 +400,19 @@ def test_docker_hub_reads_no_manifest_for_what_its_list_tells(start: t.Any) -> N
     assert not [str(request) for request in hub.requests if request.method == "GET" and "/manifests/" in request.path]
 
 
+@pytest.mark.parametrize("kind", [stand_ins.DockerHub, stand_ins.Ghcr])
+def test_an_api_of_elsewhere_is_not_asked_for_another_registry(start: t.Any, kind: type[Registry]) -> None:
+    stand_in = start(kind)
+    name = name_of(stand_in)
+    digest = stand_in.image(name, "a", "b", pushed=NOW - 3 * DAY)
+    # Said to be Docker Hub, as "docker" is easily misunderstood: its login would go there, and a tag of the same name.
+    for images in ({"tags": ["a"]}, {"regex": "a", "older_than": DAY}):
+        with pytest.raises(ContainersError, match=r"is the API of .*: give the API of .* as api_url, or another type"):
+            run(stand_in, images, api_url=None)
+    assert stand_in.state(name) == {"a": digest, "b": digest}
+    assert not stand_in.writes()
+
+
 # -- Quay ------------------------------------------------------------------------------------------------------------------------------------
 
 
