@@ -223,12 +223,9 @@ class ApiVendor(WithApi):
         return dict(zip(tags, self._client.try_map(lambda tag: self._remove_one(repository.with_tag(tag), tags[tag]), tags)))
 
     def _remove_one(self, image: Reference, digest: str) -> Removal:
-        now = self._registry.resolve(image)
-        if now is None:
-            return Removal(image, "absent", digest, "it went meanwhile")
-        # What the list said may be a moment old, and the API deletes whatever the tag names.
-        if now.digest != digest:
-            return Removal(image, "kept", now.digest, "another image was pushed meanwhile")
+        passed = self._passed(image, digest)
+        if passed:
+            return passed
         self._ask(image, digest)
         return self._look(image, digest)
 

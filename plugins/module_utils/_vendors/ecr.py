@@ -109,16 +109,11 @@ class Ecr(Vendor):
         return [detail for detail in answer.get(key) or [] if isinstance(detail, dict)], str(answer.get("nextToken") or "")
 
     def _remove(self, repository: Reference, tags: t.Mapping[str, str]) -> dict[str, Removal | ContainersError]:
-        now = dict(zip(tags, self._client.map(lambda tag: self._registry.resolve(repository.with_tag(tag)), tags)))
-        names = [tag for tag, descriptor in now.items() if descriptor is not None and descriptor.digest == tags[tag]]
+        # The API deletes whatever the tag names.
+        looks = dict(zip(tags, self._client.try_map(lambda tag: self._passed(repository.with_tag(tag), tags[tag]), tags)))
+        results: dict[str, Removal | ContainersError] = {tag: look for tag, look in looks.items() if look is not None}
+        names = [tag for tag in tags if tag not in results]
         batches = [names[start : start + _BATCH] for start in range(0, len(names), _BATCH)]
-        results: dict[str, Removal | ContainersError] = {}
-        # What the list said may be a moment old, and the API deletes whatever the tag names.
-        for tag, descriptor in now.items():
-            if descriptor is None:
-                results[tag] = Removal(repository.with_tag(tag), "absent", tags[tag], "it went meanwhile")
-            elif descriptor.digest != tags[tag]:
-                results[tag] = Removal(repository.with_tag(tag), "kept", descriptor.digest, "another image was pushed meanwhile")
         for batch, found in zip(batches, self._client.try_map(lambda batch: self._remove_batch(repository, {tag: tags[tag] for tag in batch}), batches)):
             results.update(dict.fromkeys(batch, found) if isinstance(found, ContainersError) else found)
         return results

@@ -148,9 +148,7 @@ def test_no_right_to_delete(vendor: Registry) -> None:
     assert not re.search(f"{TOKEN}|{stand_ins.PASSWORD}|{stand_ins.BASIC[6:]}", message)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in stand_ins.VENDORS if kind not in (stand_ins.Quay, stand_ins.GitLab, stand_ins.Gar, stand_ins.Ghcr)])
-def test_what_is_pushed_before_the_removal_stays(start: t.Any, kind: type[Registry]) -> None:
-    vendor = start(kind)
+def test_what_is_pushed_before_the_removal_stays(vendor: Registry) -> None:
     name = name_of(vendor)
     vendor.image(name, "a", "b", pushed=NOW - DAY)
     with vendors_of(vendor) as vendors:
