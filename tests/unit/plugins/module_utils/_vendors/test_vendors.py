@@ -21,7 +21,7 @@ from ansible_collections.gating.containers.plugins.module_utils._manifest import
 from ansible_collections.gating.containers.plugins.module_utils._promote import promote
 from ansible_collections.gating.containers.plugins.module_utils._reference import Reference
 from ansible_collections.gating.containers.plugins.module_utils._tags import Removal, Tag
-from ansible_collections.gating.containers.plugins.module_utils._untag import parse_selections, remove, select, untag
+from ansible_collections.gating.containers.plugins.module_utils._untag import ENTRY, parse_selections, remove, select, untag
 from ansible_collections.gating.containers.plugins.module_utils._vendors import choose
 from ansible_collections.gating.containers.plugins.module_utils._vendors.choose import Vendors, kind_of_greeting, kind_of_host
 from ansible_collections.gating.containers.plugins.module_utils._vendors.ecr import Ecr
@@ -635,6 +635,20 @@ def test_acr_asks_for_the_rights_that_it_needs(start: t.Any) -> None:
         f"repository:{APP}:pull,push,delete",
         f"repository:{APP}:pull,push,delete,metadata_read",
     }
+
+
+def test_nothing_asks_to_push_before_something_is_to_be_removed(start: t.Any) -> None:
+    # A token server of Quay or GitLab makes a repository of whatever name is to be pushed to.
+    acr = start(stand_ins.Acr)
+    acr.image(APP, "a", "b", pushed=NOW - 3 * DAY)
+    images = [
+        {"repository": f"{acr.name}/example/missing", "tags": ["a"]},
+        {"repository": f"{acr.name}/example/missing", "regex": "^a$", "older_than": DAY},
+        {"repository": f"{acr.name}/{APP}", "regex": "^a$", "older_than": DAY},
+    ]
+    assert ENTRY.run({"images": images, "credentials": acr.credentials(), "parallel": 4, "timeout": 5, "retries": 1}, False)["changed"]
+    assert acr.state(APP).keys() == {"b"}
+    assert {request.query["scope"].split(":")[1] for request in acr.seen("token?") if "push" in request.query["scope"]} == {APP}
 
 
 def test_acr_a_locked_tag(start: t.Any) -> None:
