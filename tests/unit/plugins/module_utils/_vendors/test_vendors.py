@@ -411,6 +411,18 @@ def test_an_api_of_elsewhere_is_not_asked_for_another_registry(start: t.Any, kin
     assert not stand_in.writes()
 
 
+def test_docker_hub_an_index_of_which_it_does_not_tell_all(start: t.Any) -> None:
+    hub = start(stand_ins.DockerHub)
+    children = [hub.image(TWO, f"c_{platform}", text=platform, pushed=NOW - 9 * DAY) for platform in ("amd64", "arm64")]
+    index = hub.image(TWO, "1.0", children=children, pushed=NOW - 9 * DAY)
+    rows = [
+        {"name": "1.0", "digest": index, "media_type": stand_ins.OCI_INDEX, "images": [{"digest": children[0]}, {"digest": None}]},
+        *({"name": tag, "digest": digest, "tag_last_pushed": "2026-01-01T00:00:00Z"} for tag, digest in zip(("c_amd64", "c_arm64"), children)),
+    ]
+    hub.once.append(("/v2/namespaces/", Answer(200, {"count": 3, "next": None, "results": rows})))
+    assert actions(run(hub, {"regex": "^c_", "older_than": DAY})) == {"c_amd64": "kept", "c_arm64": "kept"}
+
+
 # -- Quay ------------------------------------------------------------------------------------------------------------------------------------
 
 
