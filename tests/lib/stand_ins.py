@@ -842,6 +842,9 @@ class Artifactory(Registry):
     @documented("GET", r"/artifactory/api/storage/(.+)")
     def api_folder(self, request: Request, path: str) -> Answer:
         self._user(request)
+        if path.endswith("/manifest.json"):
+            name, tag = path.rsplit("/", 2)[:2]
+            return Answer(200, {"path": path, "checksums": {"sha256": self.repositories[name].tags[tag].digest[7:]}})
         children = self._folder(path)
         return Answer(200, {"path": path, "children": children}) if children else Answer(404, {"errors": [{"status": 404, "message": "Unable to find item"}]})
 

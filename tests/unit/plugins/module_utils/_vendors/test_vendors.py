@@ -687,6 +687,15 @@ def test_artifactory_a_folder_with_more_than_the_tag(start: t.Any) -> None:
     assert not [write for write in it.writes() if "DELETE" in write]
 
 
+def test_artifactory_a_folder_of_another_image(start: t.Any) -> None:
+    it = start(stand_ins.Artifactory)
+    digest = it.image(APP, "a", pushed=NOW)
+    it.once.append(("/manifest.json", Answer(200, {"checksums": {"sha256": "b" * 64}})))
+    with pytest.raises(ContainersError, match=rf"holds another image than {digest}, so nothing was removed"):
+        run(it, {"tags": ["a"]})
+    assert it.state(APP) == {"a": digest}
+
+
 def test_artifactory_a_list_that_is_cut_short(start: t.Any) -> None:
     it = start(stand_ins.Artifactory)
     it.image(APP, "a", "b", pushed=NOW)
