@@ -155,14 +155,16 @@ class Authenticator:
         if challenge.scheme == "basic":
             login = self._login(repository)
             return "Basic " + self._basic(login) if login and login.password else None
-        sources = list(self._grants.get(repository, ((), ()))[1])
-        key = repository if not source or source in sources else f"{repository} {source}"
+        actions, granted = self._grants.get(repository, (self._actions, ()))
+        sources = [*granted, *([source] if source and source not in granted else [])]
+        # What is to be done there may have grown since the last token.
+        key = " ".join((repository, ",".join(actions), *sources[len(granted) :]))
         with self._lock:
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:
             token = self._tokens.get(key)
             if token is None or self._clock() >= token.renew_at:
-                token = self._tokens[key] = self._fetch(challenge, repository, sources if key == repository else [*sources, source])
+                token = self._tokens[key] = self._fetch(challenge, repository, sources)
         return "Bearer " + token.value
 
     def rejected(self, header: str, repository: str, used: str | None) -> bool:

@@ -101,7 +101,7 @@ class Registry:
         self._grants: dict[str, tuple[t.Sequence[str], t.Sequence[str]]] = {}
 
     def grant(self, repository: Reference, actions: t.Sequence[str], sources: t.Sequence[Reference] = ()) -> None:
-        """Ask for other actions on one repository than on all others. To be called before the first request on it.
+        """Ask for other actions on one repository than on all others, from the next request on it.
 
         :param sources: repositories of this registry from which blobs are to be mounted.
         """

@@ -53,11 +53,16 @@ class Verdict:
 def judge(rule: Rule, ages: t.Mapping[str, float | None], now: float) -> dict[str, Verdict]:
     """Judge the tags that match a rule. What is not known to be old stays, and so do the newest of those whose age is known.
 
+    Of the tags that belong to no digest as many stay too: let a rule match signatures, and they take no image's place.
+
     :param ages: the Unix times of all tags that match, ``None`` where it is not known.
     """
     # A date in the future tells nothing, so it does not count among the newest either.
     known = {tag: moment for tag, moment in ages.items() if moment is not None and moment <= now}
-    newest = set(sorted(known, key=lambda tag: (known[tag], tag), reverse=True)[: rule.keep])
+    order = sorted(known, key=lambda tag: (known[tag], tag), reverse=True)
+    # Signatures follow their images, and take none of their places.
+    images = [tag for tag in order if not _OF_DIGEST.fullmatch(tag)]
+    newest = {*order[: rule.keep], *images[: rule.keep]}
 
     def verdict(tag: str) -> Verdict:
         if tag not in known:
@@ -114,10 +119,15 @@ def protect(verdicts: t.Mapping[str, Verdict], digests: t.Mapping[str, str | Non
                 if digest:
                     needed.setdefault(digest, tag)
         kept = {}
+        held = safe.union(*(_closure(digest, needs) for digest in safe))
+        lost = {digest: tag for tag in staying if (digest := subjects.get(tag)) and digest not in held}
         for tag in going:
             digest = digests.get(tag)
+            child = next((other for other in _closure(digest, needs) if other in lost), None)
             if digest in needed and digest not in safe:
                 kept[tag] = Verdict(False, f"the tag {needed[digest]} needs its image")
+            elif child:
+                kept[tag] = Verdict(False, f"the tag {lost[child]} needs {child}, which is a part of its image")
             elif subjects.get(tag) in safe or subjects.get(tag) in needed:
                 kept[tag] = Verdict(False, f"it belongs to {subjects[tag]}, which stays")
         if not kept:

@@ -272,8 +272,12 @@ def untag(client: Client, selections: t.Sequence[Selection], check_mode: bool = 
     vendors = Vendors(client)
     removals = select(vendors, selections)
     check_removed(removals)
-    refuse(vendors, [dataclasses.replace(removal.image, tag=None) for removal in removals if removal.action == "remove"])
+    repositories = list(dict.fromkeys(dataclasses.replace(removal.image, tag=None) for removal in removals if removal.action == "remove"))
+    refuse(vendors, repositories)
     if not check_mode:
+        for repository in repositories:
+            # Not before: Quay and GitLab make a repository of whatever name somebody asks to push to.
+            client.registry(repository).grant(repository, ("pull", "push", "delete"))
         removals = remove(vendors, removals)
         check_removed(removals)
     return removals
@@ -344,7 +348,7 @@ def _run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     credentials = Credentials(params["credentials"], urls)
     for selection in selections:
         credentials.check_target(selection.repository)
-    with open_client(params, credentials, ("pull",) if check_mode else ("pull", "push", "delete")) as client:
+    with open_client(params, credentials, ("pull",)) as client:
         removals = untag(client, selections, check_mode)
         going = sum(removal.action in ("remove", "removed") for removal in removals)
         kept = sum(removal.action == "kept" for removal in removals)

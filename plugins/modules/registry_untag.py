@@ -66,7 +66,9 @@ options:
             have.
         type: int
       keep:
-        description: How many of the newest tags that match are kept whatever their age. Those whose age is not known do not count.
+        description:
+          - How many of the newest tags that match are kept whatever their age. Those whose age is not known do not count, and tags that belong to a
+            digest, such as signatures, take no place of an image.
         type: int
       api_url:
         description: The URL of the vendor's own API, in place of C(api_url) of the credentials.

@@ -603,6 +603,8 @@ class Ecr(Registry):
         "BatchDeleteImage": {"registryId", "repositoryName", "imageIds"},
     }
     alias = ""
+    #: Whose it is; the name of this host does not tell.
+    account = ""
 
     def call(self, action: str, parameters: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         """What the collection's caller of AWS does, without a signature."""
@@ -628,6 +630,11 @@ class Ecr(Registry):
             raise Undocumented(f"parameters of {action}")
         if self.forbidden:
             return Answer(400, {"__type": "AccessDeniedException", "message": f"is not authorized to perform: ecr:{action}"})
+        if action == "DescribeRegistries":
+            aliases = [{"name": self.alias.rstrip("/"), "status": "ACTIVE", "primaryRegistryAlias": True, "defaultRegistryAlias": False}]
+            return Answer(200, {"registries": [{"registryId": self.account, "aliases": aliases}]})
+        if request.json.get("registryId", "") != self.account:
+            raise Undocumented("the account is to be told where it is known")
         repo = self.repositories.get(self.alias + request.json["repositoryName"])
         if repo is None:
             return Answer(400, {"__type": "RepositoryNotFoundException", "message": "The repository does not exist"})
@@ -681,8 +688,10 @@ class EcrPublic(Ecr):
     actions: t.ClassVar[dict[str, set[str]]] = {
         "DescribeImageTags": {"registryId", "repositoryName", "nextToken", "maxResults"},
         "BatchDeleteImage": {"registryId", "repositoryName", "imageIds"},
+        "DescribeRegistries": {"nextToken", "maxResults"},
     }
     alias = "example/"
+    account = "123456789012"
 
     def _describe(self, repo: Repository, parameters: t.Any) -> dict[str, t.Any]:
         rows = []
@@ -833,6 +842,9 @@ class Artifactory(Registry):
     @documented("GET", r"/artifactory/api/storage/(.+)")
     def api_folder(self, request: Request, path: str) -> Answer:
         self._user(request)
+        if path.endswith("/manifest.json"):
+            name, tag = path.rsplit("/", 2)[:2]
+            return Answer(200, {"path": path, "checksums": {"sha256": self.repositories[name].tags[tag].digest[7:]}})
         children = self._folder(path)
         return Answer(200, {"path": path, "children": children}) if children else Answer(404, {"errors": [{"status": 404, "message": "Unable to find item"}]})
 

@@ -173,6 +173,8 @@ class WithApi(Vendor):
 
     #: Its base URL where the credentials have no ``api_url``; below the registry's own if it begins with a slash.
     api_url = ""
+    #: The only registry that this base URL is for; empty if it is below the registry's own.
+    host = ""
 
     def __init__(self, client: Client, registry: Registry) -> None:
         super().__init__(client, registry)
@@ -180,11 +182,18 @@ class WithApi(Vendor):
         self._apis: dict[Login | None, Api] = {}
 
     def api(self, repository: Reference) -> Api:
-        """The API, with the login for a repository."""
+        """The API, with the login for a repository.
+
+        :raises RegistryError: it is not known where it is.
+        """
+        given = self._registry.access.api_url
+        if not given and self.host not in ("", self._name.partition(":")[0]):
+            # What is elsewhere must not get this registry's login, and has other images under the same names.
+            raise RegistryError(f"{self._name}: {self.api_url} is the API of {self.host}: give the API of {self._name} as api_url, or another type")
+        given = given or self.api_url
         login = self._registry.login(repository)
         with self._api_lock:
             if login not in self._apis:
-                given = self._registry.access.api_url or self.api_url
                 api = Api(self._registry, self._registry.base_url + given if given.startswith("/") else given, lambda renew: self.authorize(api, login, renew))
                 api.secret(self._registry.access.api_token, *([login.password, login.identity_token] if login else []))
                 self._apis[login] = api
@@ -214,12 +223,9 @@ class ApiVendor(WithApi):
         return dict(zip(tags, self._client.try_map(lambda tag: self._remove_one(repository.with_tag(tag), tags[tag]), tags)))
 
     def _remove_one(self, image: Reference, digest: str) -> Removal:
-        now = self._registry.resolve(image)
-        if now is None:
-            return Removal(image, "absent", digest, "it went meanwhile")
-        # What the list said may be a moment old, and the API deletes whatever the tag names.
-        if now.digest != digest:
-            return Removal(image, "kept", now.digest, "another image was pushed meanwhile")
+        passed = self._passed(image, digest)
+        if passed:
+            return passed
         self._ask(image, digest)
         return self._look(image, digest)
 

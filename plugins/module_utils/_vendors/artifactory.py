@@ -85,4 +85,12 @@ class Artifactory(ApiVendor):
         names = {str(child.get("uri")).lstrip("/") for child in children}
         if any(child.get("folder") for child in children) or not names.intersection(_MANIFESTS):
             raise RegistryError(f"{image}: its folder in Artifactory holds more than the tag, which would go with it: look at it by hand")
+        # Where the registry is not addressed by paths, a folder of that name is another repository's.
+        stored = set()
+        for name in names.intersection(_MANIFESTS):
+            what = f"GET {name} of {image}"
+            sums = api.json(api.request("GET", f"/api/storage/{path}/{name}", what, 200), what).get("checksums") or {}
+            stored.add(f"sha256:{sums.get('sha256')}")
+        if digest not in stored:
+            raise RegistryError(f"{image}: its folder in Artifactory holds another image than {digest}, so nothing was removed: look at it by hand")
         api.request("DELETE", f"/{path}", f"DELETE {image} by the API of Artifactory", 200, 204, 404)

@@ -39,6 +39,7 @@ class DockerHub(ApiVendor):
     """Docker Hub."""
 
     api_url = "https://hub.docker.com"
+    host = "docker.io"
 
     def authorize(self, api: Api, login: Login | None, renew: bool) -> str | None:
         """The Authorization header: a token that lives for minutes, for the user's password or access token."""
@@ -97,7 +98,9 @@ class DockerHub(ApiVendor):
 
 def _tag(item: dict[str, t.Any]) -> Tag:
     images = item.get("images")
-    children = [image.get("digest") for image in images if isinstance(image, dict)] if isinstance(images, list) and images else None
+    found = [image.get("digest") if isinstance(image, dict) else None for image in images] if isinstance(images, list) else []
+    # If one has no digest, what the index lists is to be read.
+    children = tuple(child for child in found if isinstance(child, str))
     digest = item.get("digest")
     return Tag(
         item["name"],
@@ -105,5 +108,5 @@ def _tag(item: dict[str, t.Any]) -> Tag:
         parse_time(item.get("tag_last_pushed")) or parse_time(item.get("last_updated")),
         item.get("full_size"),
         item.get("media_type"),
-        None if children is None else tuple(child for child in children if isinstance(child, str) and child != digest),
+        tuple(child for child in children if child != digest) if children and len(children) == len(found) else None,
     )

@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import re
+import threading
 import typing as t
 
 from ansible_collections.gating.containers.plugins.module_utils._age import (
@@ -39,6 +41,7 @@ from ansible_collections.gating.containers.plugins.module_utils._vendors.oci imp
 
 _PAGE = 1000  # images
 _BATCH = 100  # tags
+_ACCOUNT = re.compile(r"([0-9]{12})\.dkr[.-]")  # in the name of a private registry
 
 #: Calls an action of ECR's API with its parameters, and returns its answer.
 Call = t.Callable[[str, t.Mapping[str, t.Any]], "dict[str, t.Any]"]
@@ -57,14 +60,18 @@ class Ecr(Vendor):
             actions = Actions(registry.access, registry.transport)
             call, public = actions.call, actions.public
         self._call, self._public = call, public
+        self._accounts_lock = threading.Lock()
+        self._accounts: dict[str, str] | None = None
 
     def refusal(self, repository: Reference) -> str:
         """Why no tag of a repository can be removed."""
         try:
+            if self._public and not self._account(repository):
+                return f"it is in none of the registries of these AWS credentials ({', '.join(sorted(self._accounts or ())) or 'they have none'})"
             self._describe(repository, 1)
-        except RegistryError:
-            # That it may not be listed does not mean that it may not be written to.
-            return ""
+        except RegistryError as exc:
+            # That it may not be listed does not mean that it may not be written to. Of the gallery one must know whose it is.
+            return str(exc) if self._public and self._accounts is None else ""
         except ContainersError as exc:
             # Nothing was asked: there is no botocore, no credentials, no region.
             return str(exc)
@@ -72,6 +79,9 @@ class Ecr(Vendor):
 
     def tags(self, repository: Reference) -> list[Tag]:
         """All tags of a repository, those of a thousand images with each request; at a private registry their times are those of the images."""
+        if self._public and not (self._registry.access.given and self._account(repository)):
+            # Its owner alone may ask the API, everybody the registry.
+            return super().tags(repository)
         found: list[Tag] = []
         last = ""
         while True:
@@ -92,23 +102,18 @@ class Ecr(Vendor):
     def _describe(self, repository: Reference, size: int, token: str = "") -> tuple[list[dict[str, t.Any]], str]:
         """One page of what is in a repository, and the token of the next."""
         action, key = ("DescribeImageTags", "imageTagDetails") if self._public else ("DescribeImages", "imageDetails")
-        parameters: dict[str, t.Any] = {"repositoryName": self._name_of(repository), "maxResults": size}
+        parameters: dict[str, t.Any] = {**self._place(repository), "maxResults": size}
         if not self._public:
             parameters["filter"] = {"tagStatus": "TAGGED"}
         answer = self._call(action, {**parameters, **({"nextToken": token} if token else {})})
         return [detail for detail in answer.get(key) or [] if isinstance(detail, dict)], str(answer.get("nextToken") or "")
 
     def _remove(self, repository: Reference, tags: t.Mapping[str, str]) -> dict[str, Removal | ContainersError]:
-        now = dict(zip(tags, self._client.map(lambda tag: self._registry.resolve(repository.with_tag(tag)), tags)))
-        names = [tag for tag, descriptor in now.items() if descriptor is not None and descriptor.digest == tags[tag]]
+        # The API deletes whatever the tag names.
+        looks = dict(zip(tags, self._client.try_map(lambda tag: self._passed(repository.with_tag(tag), tags[tag]), tags)))
+        results: dict[str, Removal | ContainersError] = {tag: look for tag, look in looks.items() if look is not None}
+        names = [tag for tag in tags if tag not in results]
         batches = [names[start : start + _BATCH] for start in range(0, len(names), _BATCH)]
-        results: dict[str, Removal | ContainersError] = {}
-        # What the list said may be a moment old, and the API deletes whatever the tag names.
-        for tag, descriptor in now.items():
-            if descriptor is None:
-                results[tag] = Removal(repository.with_tag(tag), "absent", tags[tag], "it went meanwhile")
-            elif descriptor.digest != tags[tag]:
-                results[tag] = Removal(repository.with_tag(tag), "kept", descriptor.digest, "another image was pushed meanwhile")
         for batch, found in zip(batches, self._client.try_map(lambda batch: self._remove_batch(repository, {tag: tags[tag] for tag in batch}), batches)):
             results.update(dict.fromkeys(batch, found) if isinstance(found, ContainersError) else found)
         return results
@@ -117,7 +122,7 @@ class Ecr(Vendor):
         # By the tag alone: what is deleted by its digest goes with all its tags, and what happens by both is not documented.
         identifiers = [{"imageTag": tag} for tag in tags]
         what = f"BatchDeleteImage of {repository.name}"
-        answer = self._call("BatchDeleteImage", {"repositoryName": self._name_of(repository), "imageIds": identifiers})
+        answer = self._call("BatchDeleteImage", {**self._place(repository), "imageIds": identifiers})
         # It answers 200 whatever it did not do.
         failures: dict[str, RegistryError] = {}
         for failure in answer.get("failures") or []:
@@ -141,9 +146,34 @@ class Ecr(Vendor):
 
         return dict(zip(tags, self._client.try_map(outcome, tags)))
 
-    def _name_of(self, repository: Reference) -> str:
+    def _place(self, repository: Reference) -> dict[str, str]:
+        """The parameters that say which repository is meant. Without its account AWS takes that of whoever asks, which may have one of that name too."""
         # In the gallery the first part is the registry's alias.
-        return repository.repository.partition("/")[2] if self._public else repository.repository
+        name = repository.repository.partition("/")[2] if self._public else repository.repository
+        account = self._account(repository)
+        return {"repositoryName": name, **({"registryId": account} if account else {})}
+
+    def _account(self, repository: Reference) -> str:
+        """The account whose registry it is in; empty if the name of a registry of one's own does not tell, or it is another's in the gallery."""
+        if not self._public:
+            found = _ACCOUNT.match(self._name)
+            return found[1] if found else ""
+        with self._accounts_lock:
+            if self._accounts is None:
+                self._accounts = self._aliases()
+            return self._accounts.get(repository.repository.partition("/")[0], "")
+
+    def _aliases(self) -> dict[str, str]:
+        """The aliases of the caller's registries in the gallery, with their accounts."""
+        found: dict[str, str] = {}
+        token = ""
+        while True:
+            answer = self._call("DescribeRegistries", {"nextToken": token} if token else {})
+            for registry in answer.get("registries") or []:
+                found.update({str(alias.get("name")): str(registry.get("registryId")) for alias in registry.get("aliases") or []})
+            if not answer.get("nextToken") or answer["nextToken"] == token:
+                return found
+            token = str(answer["nextToken"])
 
 
 def _time(value: t.Any) -> float | None:

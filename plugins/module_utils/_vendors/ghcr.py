@@ -47,6 +47,7 @@ class Ghcr(WithApi):
     """GitHub's registry. A tombstone that is the only image of a version takes the tag along, and no image."""
 
     api_url = "https://api.github.com"
+    host = "ghcr.io"
     deletes_tags = False
 
     def __init__(self, client: Client, registry: Registry) -> None:
@@ -61,11 +62,13 @@ class Ghcr(WithApi):
 
     def refusal(self, repository: Reference) -> str:
         """Why no tag of a repository can be removed."""
-        api = self.api(repository)
-        if api.authorization() is None:
-            return "GitHub removes tags by its own API: give an api_token or a password, a token with read:packages and delete:packages, for it"
 
         def look() -> None:
+            api = self.api(repository)
+            if api.authorization() is None:
+                raise RegistryError(
+                    "GitHub removes tags by its own API: give an api_token or a password, a token with read:packages and delete:packages, for it"
+                )
             what = f"GET versions of {repository.name}"
             response = api.request("GET", f"{self._package(repository)}/versions", what, 200, params={"per_page": 1, "page": 1, "state": "active"})
             scopes = response.headers.get("X-OAuth-Scopes")

@@ -105,6 +105,13 @@ class Vendor:
         error = RegistryError(f"{repository.name}: {self._name} deletes no tags by the registry API: use its own tools")
         return dict.fromkeys(tags, error)
 
+    def _passed(self, image: Reference, digest: str) -> Removal | None:
+        """What has become of a tag that is not to be removed any more. To be asked right before it is written to: what was selected may be minutes old."""
+        now = self._registry.resolve(image)
+        if now is None:
+            return Removal(image, "absent", digest, "it went meanwhile")
+        return Removal(image, "kept", now.digest, "another image was pushed meanwhile") if now.digest != digest else None
+
     # -- by tag ------------------------------------------------------------------------------------------------------
 
     def _delete(self, image: Reference, digest: str) -> Removal | None:
@@ -118,6 +125,9 @@ class Vendor:
 
     def _delete_now(self, image: Reference, digest: str) -> Removal | None:
         registry = self._registry
+        passed = self._passed(image, digest)
+        if passed:
+            return passed
         status, code, error = registry.delete_manifest(image)
         if (status in (400, 404, 405) and code in _NO_TAG_DELETE) or (status == 405 and not code):
             self._deletes_tags = False
@@ -157,8 +167,19 @@ class Vendor:
         except RegistryError as exc:
             return dict.fromkeys(tags, exc)
         stone = _new_tombstone()
-        put = self._client.try_map(lambda tag: registry.put_manifest(repository.with_tag(tag), stone), tags)
-        failures = {tag: result for tag, result in zip(tags, put) if isinstance(result, ContainersError)}
+
+        def put(tag: str) -> Removal | None:
+            passed = self._passed(repository.with_tag(tag), tags[tag])
+            if passed is None:
+                registry.put_manifest(repository.with_tag(tag), stone)
+            return passed
+
+        done = dict(zip(tags, self._client.try_map(put, tags)))
+        failures = {tag: result for tag, result in done.items() if isinstance(result, ContainersError)}
+        passed = {tag: result for tag, result in done.items() if isinstance(result, Removal)}
+        tags = {tag: digest for tag, digest in tags.items() if tag not in passed}
+        if not tags:
+            return {**passed}
         status: int | None = None
         try:
             status, error = self._delete_stone(repository.with_digest(stone.digest), tags)
@@ -186,7 +207,7 @@ class Vendor:
                 raise RegistryError(f"{image}: {image.registry} accepted another manifest for the tag but still serves the old one: use its own tools")
             return Removal(image, "kept", after.digest, "another image was pushed while it was removed")
 
-        return dict(zip(tags, self._client.try_map(outcome, tags)))
+        return {**passed, **dict(zip(tags, self._client.try_map(outcome, tags)))}
 
     def _put_back(self, image: Reference, digest: str, why: ContainersError) -> None:
         """Put the image that a tag named before back on it.

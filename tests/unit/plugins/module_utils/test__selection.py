@@ -68,19 +68,24 @@ def test_the_newest_of_a_rule_stay_whatever_another_says(ages: dict[str, float |
     assert all(any(judge(rule, {tag: ages[tag]}, NOW)[tag].goes or rule.keep for rule in given_ if rule.regex.search(tag)) for tag in going)
 
 
+def needed_by_indexes(found: t.Iterable[str | None], needs: t.Mapping[str, t.Collection[str]]) -> set[str]:
+    """All that some manifests list, and what those list."""
+    reached: set[str] = set()
+    todo = [other for digest in found for other in needs.get(digest or "", ())]
+    while todo:
+        digest = todo.pop()
+        if digest not in reached:
+            reached.add(digest)
+            todo += needs.get(digest, ())
+    return reached
+
+
 def needed_by(tags: t.Iterable[str], named: t.Mapping[str, str | None], needs: t.Mapping[str, t.Collection[str]]) -> set[str]:
     """All that some tags need, in the plainest way."""
     found: set[str] = set()
     for tag in tags:
         found |= {digest for digest in DIGESTS if belongs_to(tag, digest)}
-        reached: set[str] = set()
-        todo = list(needs.get(named[tag] or "", ()))
-        while todo:
-            digest = todo.pop()
-            if digest not in reached:
-                reached.add(digest)
-                todo += needs.get(digest, ())
-        found |= reached
+        found |= needed_by_indexes([named[tag]], needs)
     return found
 
 
@@ -100,6 +105,10 @@ def test_nothing_goes_that_is_needed(tags: dict[str, tuple[str | None, bool | No
     still = {named[tag] for tag in staying}
     needed = needed_by(staying, named, needs)
     assert not [tag for tag in going if named[tag] in needed and named[tag] not in still]
+    # Nor what is only a part of what goes.
+    reached = still | needed_by_indexes(still, needs)
+    belonging = {digest for tag in staying for digest in DIGESTS if belongs_to(tag, digest)} - reached
+    assert not [tag for tag in going if needed_by_indexes([named[tag]], needs) & belonging]
     # What belongs to an image that stays, stays.
     assert not [tag for tag in going for digest in still if digest and belongs_to(tag, digest)]
 
@@ -132,6 +141,25 @@ def test_a_signature_goes_with_its_image_and_not_before() -> None:
     assert protect(both, {**named, "latest": A}, {}) == {"change_1_x": GOES, signature: Verdict(False, f"it belongs to {A}, which stays")}
     # The signature is not selected.
     assert protect({"change_1_x": GOES}, named, {}) == {"change_1_x": Verdict(False, f"the tag {signature} needs its image")}
+
+
+def test_the_signature_of_a_part_of_an_index() -> None:
+    # Nothing but the index that goes has the part.
+    signature = B.replace(":", "-") + ".sig"
+    named = {"change_1_x": A, signature: C}
+    kept = Verdict(False, f"the tag {signature} needs {B}, which is a part of its image")
+    assert protect({"change_1_x": GOES}, named, {A: [B]}) == {"change_1_x": kept}
+    # Another one has it too.
+    assert protect({"change_1_x": GOES}, {**named, "1.0": DIGESTS[3]}, {A: [B], DIGESTS[3]: [B]}) == {"change_1_x": GOES}
+    both = {"change_1_x": GOES, signature: GOES}
+    assert protect(both, named, {A: [B]}) == both
+
+
+def test_signatures_do_not_take_the_places_of_the_newest() -> None:
+    ages = {f"change_{number}": NOW - number * DAY for number in range(1, 5)}
+    signatures = {DIGESTS[number].replace(":", "-") + ".sig": NOW - number * DAY + 60 for number in range(1, 5)}
+    found = judge(Rule(ALL, None, 2), {**ages, **signatures}, NOW)
+    assert {tag for tag in ages if not found[tag].goes} == {"change_1", "change_2"}
 
 
 def test_the_subject_of_a_referrer_that_stays() -> None:

@@ -17,10 +17,11 @@ from ansible_collections.gating.containers.plugins.module_utils._client import C
 from ansible_collections.gating.containers.plugins.module_utils._credentials import TYPES, Credentials
 from ansible_collections.gating.containers.plugins.module_utils._errors import ContainersError
 from ansible_collections.gating.containers.plugins.module_utils._images import parse_images
+from ansible_collections.gating.containers.plugins.module_utils._manifest import Descriptor
 from ansible_collections.gating.containers.plugins.module_utils._promote import promote
 from ansible_collections.gating.containers.plugins.module_utils._reference import Reference
 from ansible_collections.gating.containers.plugins.module_utils._tags import Removal, Tag
-from ansible_collections.gating.containers.plugins.module_utils._untag import parse_selections, remove, select, untag
+from ansible_collections.gating.containers.plugins.module_utils._untag import ENTRY, parse_selections, remove, select, untag
 from ansible_collections.gating.containers.plugins.module_utils._vendors import choose
 from ansible_collections.gating.containers.plugins.module_utils._vendors.choose import Vendors, kind_of_greeting, kind_of_host
 from ansible_collections.gating.containers.plugins.module_utils._vendors.ecr import Ecr
@@ -147,9 +148,7 @@ def test_no_right_to_delete(vendor: Registry) -> None:
     assert not re.search(f"{TOKEN}|{stand_ins.PASSWORD}|{stand_ins.BASIC[6:]}", message)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in stand_ins.VENDORS if kind not in (stand_ins.Quay, stand_ins.GitLab, stand_ins.Gar, stand_ins.Ghcr)])
-def test_what_is_pushed_before_the_removal_stays(start: t.Any, kind: type[Registry]) -> None:
-    vendor = start(kind)
+def test_what_is_pushed_before_the_removal_stays(vendor: Registry) -> None:
     name = name_of(vendor)
     vendor.image(name, "a", "b", pushed=NOW - DAY)
     with vendors_of(vendor) as vendors:
@@ -399,6 +398,31 @@ def test_docker_hub_reads_no_manifest_for_what_its_list_tells(start: t.Any) -> N
     assert not [str(request) for request in hub.requests if request.method == "GET" and "/manifests/" in request.path]
 
 
+@pytest.mark.parametrize("kind", [stand_ins.DockerHub, stand_ins.Ghcr])
+def test_an_api_of_elsewhere_is_not_asked_for_another_registry(start: t.Any, kind: type[Registry]) -> None:
+    stand_in = start(kind)
+    name = name_of(stand_in)
+    digest = stand_in.image(name, "a", "b", pushed=NOW - 3 * DAY)
+    # Said to be Docker Hub, as "docker" is easily misunderstood: its login would go there, and a tag of the same name.
+    for images in ({"tags": ["a"]}, {"regex": "a", "older_than": DAY}):
+        with pytest.raises(ContainersError, match=r"is the API of .*: give the API of .* as api_url, or another type"):
+            run(stand_in, images, api_url=None)
+    assert stand_in.state(name) == {"a": digest, "b": digest}
+    assert not stand_in.writes()
+
+
+def test_docker_hub_an_index_of_which_it_does_not_tell_all(start: t.Any) -> None:
+    hub = start(stand_ins.DockerHub)
+    children = [hub.image(TWO, f"c_{platform}", text=platform, pushed=NOW - 9 * DAY) for platform in ("amd64", "arm64")]
+    index = hub.image(TWO, "1.0", children=children, pushed=NOW - 9 * DAY)
+    rows = [
+        {"name": "1.0", "digest": index, "media_type": stand_ins.OCI_INDEX, "images": [{"digest": children[0]}, {"digest": None}]},
+        *({"name": tag, "digest": digest, "tag_last_pushed": "2026-01-01T00:00:00Z"} for tag, digest in zip(("c_amd64", "c_arm64"), children)),
+    ]
+    hub.once.append(("/v2/namespaces/", Answer(200, {"count": 3, "next": None, "results": rows})))
+    assert actions(run(hub, {"regex": "^c_", "older_than": DAY})) == {"c_amd64": "kept", "c_arm64": "kept"}
+
+
 # -- Quay ------------------------------------------------------------------------------------------------------------------------------------
 
 
@@ -582,6 +606,36 @@ def test_ecr_without_credentials_is_refused_before_anything_is_written(start: t.
     assert ecr.state(APP) == {"a": digest}
 
 
+def test_ecr_asks_for_the_account_in_the_registrys_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The credentials may be those of another account, which has a repository of the same name.
+    reference = Reference("123456789012.dkr.ecr.eu-central-1.amazonaws.com", "app")
+    calls: list[tuple[str, t.Any]] = []
+
+    def call(action: str, parameters: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        calls.append((action, parameters.get("registryId")))
+        return {"imageIds": parameters.get("imageIds", [])}
+
+    with Client(Credentials({reference.registry: stand_ins.Registry.entry}), ("pull",)) as client:
+        registry = client.registry(reference)
+        monkeypatch.setattr(registry, "resolve", lambda image: Descriptor("", "sha256:" + "a" * 64, 1))
+        vendor = Ecr(client, registry, call)
+        vendor.tags(reference)
+        vendor.remove(reference, {"a": "sha256:" + "a" * 64})
+    assert set(calls) == {("DescribeImages", "123456789012"), ("BatchDeleteImage", "123456789012")}
+
+
+def test_ecr_of_another_in_the_gallery(start: t.Any) -> None:
+    ecr = start(stand_ins.EcrPublic)
+    digest = ecr.image("another/app", "a", pushed=NOW)
+    ecr.image("example/app", "a", pushed=NOW)
+    reference = Reference(ecr.name, "another/app")
+    with vendors_of(ecr) as vendors:
+        assert vendors.of(reference).tags(reference) == [Tag("a")]
+        with pytest.raises(ContainersError, match=r"it is in none of the registries of these AWS credentials \(example\)"):
+            untag(vendors.client, parse_selections([{"repository": reference.name, "tags": ["a"]}]))
+    assert ecr.state("another/app") == ecr.state("example/app") == {"a": digest}
+
+
 # -- ACR -------------------------------------------------------------------------------------------------------------------------------------
 
 
@@ -593,6 +647,20 @@ def test_acr_asks_for_the_rights_that_it_needs(start: t.Any) -> None:
         f"repository:{APP}:pull,push,delete",
         f"repository:{APP}:pull,push,delete,metadata_read",
     }
+
+
+def test_nothing_asks_to_push_before_something_is_to_be_removed(start: t.Any) -> None:
+    # A token server of Quay or GitLab makes a repository of whatever name is to be pushed to.
+    acr = start(stand_ins.Acr)
+    acr.image(APP, "a", "b", pushed=NOW - 3 * DAY)
+    images = [
+        {"repository": f"{acr.name}/example/missing", "tags": ["a"]},
+        {"repository": f"{acr.name}/example/missing", "regex": "^a$", "older_than": DAY},
+        {"repository": f"{acr.name}/{APP}", "regex": "^a$", "older_than": DAY},
+    ]
+    assert ENTRY.run({"images": images, "credentials": acr.credentials(), "parallel": 4, "timeout": 5, "retries": 1}, False)["changed"]
+    assert acr.state(APP).keys() == {"b"}
+    assert {request.query["scope"].split(":")[1] for request in acr.seen("token?") if "push" in request.query["scope"]} == {APP}
 
 
 def test_acr_a_locked_tag(start: t.Any) -> None:
@@ -617,6 +685,15 @@ def test_artifactory_a_folder_with_more_than_the_tag(start: t.Any) -> None:
         assert "holds more than the tag" in found[0].reason
         assert [tag.name for tag in vendors.of(reference).tags(reference)] == ["latest"]
     assert not [write for write in it.writes() if "DELETE" in write]
+
+
+def test_artifactory_a_folder_of_another_image(start: t.Any) -> None:
+    it = start(stand_ins.Artifactory)
+    digest = it.image(APP, "a", pushed=NOW)
+    it.once.append(("/manifest.json", Answer(200, {"checksums": {"sha256": "b" * 64}})))
+    with pytest.raises(ContainersError, match=rf"holds another image than {digest}, so nothing was removed"):
+        run(it, {"tags": ["a"]})
+    assert it.state(APP) == {"a": digest}
 
 
 def test_artifactory_a_list_that_is_cut_short(start: t.Any) -> None:
