@@ -138,7 +138,7 @@ def promote(
     except RegistryError as exc:
         raise InputError(f"{exc} - nothing was promoted: see to that, or set promote_container_image_cleanup to false") from None
     names = _names(images)
-    recorded = gate.recorded(names) if gate else {}
+    recorded = gate.recorded(names, {name: name.with_tag(f"{prefix}{name.tag}") for name in names}) if gate else {}
     expected = {name: image.digest or None for name, image in recorded.items()}
     moves = [Move(name, f"{prefix}{name.tag}", (t.cast(str, name.tag),), expected.get(name)) for name in names]
     moves = [dataclasses.replace(move, repository=dataclasses.replace(move.repository, tag=None)) for move in moves]

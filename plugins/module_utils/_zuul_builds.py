@@ -76,10 +76,12 @@ class Build:
             artifacts=tuple(artifacts) if isinstance(artifacts, list) else (),
         )
 
-    def recorded(self, names: t.Sequence[Reference]) -> dict[Reference, Recorded]:
+    def recorded(self, names: t.Sequence[Reference], places: t.Mapping[Reference, Reference]) -> dict[Reference, Recorded]:
         """Where the build put images.
 
         :param names: their final names.
+        :param places: where they are meant by these names, if that is known. A job that also pushed to the intermediate registry returned
+            an image twice, with digests that need not be the same.
         :raises ContainersError: one is not there, or in a form that cannot be used. The message names all that are not there.
         """
         has: dict[Reference, list[t.Mapping[str, t.Any]]] = {}
@@ -90,10 +92,11 @@ class Build:
         missing = [str(name) for name in names if name not in has]
         if missing:
             raise ContainersError(f"the build {self.uuid} returned no {', no '.join(missing)}; it has {', '.join(map(str, has)) or 'no images'}")
-        return {name: self._recorded(name, has[name]) for name in names}
+        return {name: self._recorded(name, has[name], places.get(name)) for name in names}
 
-    def _recorded(self, name: Reference, artifacts: t.Sequence[t.Mapping[str, t.Any]]) -> Recorded:
+    def _recorded(self, name: Reference, artifacts: t.Sequence[t.Mapping[str, t.Any]], place: Reference | None) -> Recorded:
         found = [recorded_of(artifact) for artifact in artifacts]
+        found = [one for one in found if one.source == place] or found
         digests = {one.digest for one in found}
         if len(digests) > 1:
             raise ContainersError(f"the build {self.uuid} returned {name} twice, as {' and as '.join(sorted(digests))}: it is to return it once")
@@ -237,13 +240,14 @@ class Gate:
         self._others: dict[str, Build | None] = {}
         self.build = api.newest(query)
 
-    def recorded(self, names: t.Sequence[Reference]) -> dict[Reference, Recorded]:
+    def recorded(self, names: t.Sequence[Reference], places: t.Mapping[Reference, Reference] | None = None) -> dict[Reference, Recorded]:
         """Where the gate put images.
 
-        :raises ContainersError: see ``Build.recorded``; the message has the query too.
+        :param places: see ``Build.recorded``.
+        :raises ContainersError: see there; the message has the query too.
         """
         try:
-            return self.build.recorded(names)
+            return self.build.recorded(names, places or {})
         except ContainersError as exc:
             raise ContainersError(f"{exc}, found by {self._query}: nothing was promoted, check promote_container_image_query") from None
 

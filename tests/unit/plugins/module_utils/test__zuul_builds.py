@@ -87,7 +87,7 @@ def test_the_newest_successful_build(client: Client, http_server: t.Callable[...
     server.on("GET", f"{PATH}?change=1", body=answer)
     found = BuildsApi(client, f"{server.url}/api/tenant/acme/").newest("change=1")
     assert (found.uuid, found.project, found.buildset) == ("late", "team/app", "of-late")
-    assert found.recorded([NAME]) == {NAME: Recorded(PLACE, DIGEST)}
+    assert found.recorded([NAME], {}) == {NAME: Recorded(PLACE, DIGEST)}
     assert client.requests == 1
     (request,) = server.requests
     assert request.authorization is None
@@ -137,16 +137,23 @@ def test_a_login_in_the_url_is_refused_and_not_told(client: Client) -> None:
 def test_all_that_is_missing_is_named() -> None:
     names = [NAME, NAME.with_tag("1"), NAME.with_tag("2")]
     with pytest.raises(ContainersError) as caught:
-        Build.parse(build()).recorded(names)
+        Build.parse(build()).recorded(names, {})
     assert str(caught.value) == "the build b returned no quay.io/example/app:1, no quay.io/example/app:2; it has quay.io/example/app:latest"
     with pytest.raises(ContainersError, match="it has no images"):
-        Build.parse(build(artifacts=[{"name": "docs", "url": "https://x"}])).recorded(names)
+        Build.parse(build(artifacts=[{"name": "docs", "url": "https://x"}])).recorded(names, {})
 
 
 def test_an_image_that_was_returned_twice() -> None:
-    assert Build.parse(build(artifacts=[made(), made(place=PLACE.with_tag("x"))])).recorded([NAME]) == {NAME: Recorded(PLACE, DIGEST)}
+    assert Build.parse(build(artifacts=[made(), made(place=PLACE.with_tag("x"))])).recorded([NAME], {}) == {NAME: Recorded(PLACE, DIGEST)}
     with pytest.raises(ContainersError, match=f"returned quay.io/example/app:latest twice, as {DIGEST} and as {OTHER}: it is to return it once"):
-        Build.parse(build(artifacts=[made(), made(digest=OTHER)])).recorded([NAME])
+        Build.parse(build(artifacts=[made(), made(digest=OTHER)])).recorded([NAME], {})
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_image_that_was_also_put_elsewhere(order: int) -> None:
+    staged = NAME.with_tag("change_4711_latest")
+    artifacts = [made(place=staged), made(digest=OTHER)][::order]
+    assert Build.parse(build(artifacts=artifacts)).recorded([NAME], {NAME: staged}) == {NAME: Recorded(staged, DIGEST)}
 
 
 @pytest.mark.parametrize("value", [{}, {"ref": None, "artifacts": None}, {"ref": [], "artifacts": {}}, {"project": "p", "artifacts": [1, {}, {"metadata": 1}]}])
@@ -154,7 +161,7 @@ def test_builds_of_other_forms(value: dict[str, t.Any]) -> None:
     found = Build.parse(value)
     assert found.project == value.get("project", "")
     with pytest.raises(ContainersError):
-        found.recorded([NAME])
+        found.recorded([NAME], {})
 
 
 @pytest.mark.parametrize(
