@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing as t
 from urllib.parse import (
     parse_qsl,
@@ -26,6 +27,8 @@ from ansible_collections.gating.containers.plugins.module_utils._credentials imp
 from ansible_collections.gating.containers.plugins.module_utils._errors import (
     ContainersError,
     InputError,
+    MissingError,
+    RegistryError,
     registry_message,
 )
 from ansible_collections.gating.containers.plugins.module_utils._reference import (
@@ -181,7 +184,8 @@ class BuildsApi:
     def newest(self, query: str) -> Build:
         """The newest successful one of the builds that a query finds.
 
-        :raises ContainersError: there is none. The message has the query, and what it found.
+        :raises MissingError: there is none. The message has the query, and what it found.
+        :raises ContainersError: the API failed.
         """
         url = f"{self._url}/builds?{query}"
         found = self._get(url)
@@ -191,7 +195,7 @@ class BuildsApi:
         successful = [build for build in found if build.get("result") == "SUCCESS"]
         if not successful:
             results = ", ".join(f"{build.get('uuid')} {build.get('result') or 'running'}" for build in found) or "no build at all"
-            raise ContainersError(f"GET {url}: found no successful build, but {results}: check promote_container_image_query, or have the gate run again")
+            raise MissingError(f"GET {url}: found no successful build, but {results}: check promote_container_image_query, or have the gate run again")
         return Build.parse(max(successful, key=lambda build: str(build.get("end_time") or "")))
 
     def number(self, buildset: str) -> int | None:
@@ -199,7 +203,12 @@ class BuildsApi:
 
         :raises ContainersError: the API failed.
         """
-        found = self._get(f"{self._url}/buildset/{quote(buildset, safe='')}") if buildset else None
+        try:
+            found = self._get(f"{self._url}/buildset/{quote(buildset, safe='')}") if buildset else None
+        except RegistryError as exc:
+            if exc.status == 404:
+                return None
+            raise
         number = found.get("_id") if isinstance(found, dict) else None
         return number if isinstance(number, int) else None
 
@@ -207,7 +216,8 @@ class BuildsApi:
         response = self._transport.request("GET", url, what=f"GET {url}", headers={"Accept": "application/json"})
         if response.status_code != 200:
             message = registry_message(response, str)[1]
-            raise ContainersError(f"GET {url}: answered {response.status_code}{f', {message}' if message else ''}: check promote_container_image_api")
+            words = f"GET {url}: answered {response.status_code}{f', {message}' if message else ''}: check promote_container_image_api"
+            raise RegistryError(words, response.status_code)
         try:
             return response.json()
         except ValueError:
@@ -257,9 +267,13 @@ class Gate:
         :param change: which the image says it is of.
         :param name: its final name.
         :returns: also false where that cannot be known.
+        :raises ContainersError: the API failed. To go on as if it did not know would put an older image in place of a newer one.
         """
         if change not in self._others:
-            self._others[change] = self._later_build_of(change)
+            try:
+                self._others[change] = self._later_build_of(change)
+            except ContainersError as exc:
+                raise ContainersError(f"{exc} - {name} is of change {change}, which may be the later one: nothing was promoted, run this again") from None
         other = self._others[change]
         return other is not None and any(name_of(artifact) == name and artifact["metadata"].get("digest") == digest for artifact in other.artifacts)
 
@@ -270,14 +284,15 @@ class Gate:
         that a change failed or that an operator moved one up.
         """
         pairs = parse_qsl(self._query, keep_blank_values=True)
-        if dict(pairs).get("change", change) == change:
+        # A label may say anything, but Zuul's database has an integer of four bytes, and its API fails for others.
+        if dict(pairs).get("change", change) == change or not re.fullmatch("[0-9]{1,9}", change):
             return None
         changed = [(key, change if key == "change" else value) for key, value in pairs if key not in ("patchset", "project")]
         # Numbers of changes are those of a project on some servers.
         changed += [("project", self.build.project)] if self.build.project else []
         try:
             other = self._api.newest(urlencode(changed))
-            mine, its = self._api.number(self.build.buildset), self._api.number(other.buildset)
-        except ContainersError:
+        except MissingError:
             return None
+        mine, its = self._api.number(self.build.buildset), self._api.number(other.buildset)
         return other if mine is not None and its is not None and its > mine else None

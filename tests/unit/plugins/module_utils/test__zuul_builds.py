@@ -250,9 +250,31 @@ def test_where_the_api_does_not_know(gate: tuple[t.Any, Gate]) -> None:
     other(server, "4712")
     other(server, "4713", build("x"))
     number(server, "b", {"error": "Not Found"}, 404)
+    number(server, "x", {"_id": 10})
     other(server, "4714", build("y", buildset=None))
     number(server, "b", {"_id": 9})
     assert not any(it.is_later(change, NAME, DIGEST) for change in ("4712", "4713", "4714"))
+
+
+@pytest.mark.parametrize("part", ["builds", "buildset"])
+def test_where_the_api_fails_nothing_is_taken_for_earlier(gate: tuple[t.Any, Gate], part: str) -> None:
+    server, it = gate
+    if part == "builds":
+        server.on("GET", f"{PATH}?change=4712&pipeline=gate&job_name=j&project=team%2Fapp", 500, "down")
+    else:
+        other(server, "4712", build("later"))
+        number(server, "b", {"_id": 9})
+        number(server, "later", "down", 500)
+    with pytest.raises(ContainersError, match=f"{part}.* answered 500, .*: check .* is of change 4712, .*: nothing was promoted, run this again$"):
+        it.is_later("4712", NAME, DIGEST)
+
+
+@pytest.mark.parametrize("change", ["", "main", "4712 ", "-1", "9" * 10])
+def test_a_label_that_is_no_change_is_not_asked_for(gate: tuple[t.Any, Gate], change: str) -> None:
+    server, it = gate
+    asked = len(server.requests)
+    assert not it.is_later(change, NAME, DIGEST)
+    assert len(server.requests) == asked
 
 
 def test_without_the_change_in_the_query_there_is_no_order(client: Client, http_server: t.Callable[..., t.Any]) -> None:
