@@ -320,7 +320,7 @@ def _run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
         if params["intermediate_registry"]:
             credentials = credentials.joined(ZuulRegistry.parse("intermediate_registry", params["intermediate_registry"]).credentials)
     with open_client(params, credentials, actions) as client:
-        gate = Gate(BuildsApi(client, url), query) if url else None
+        gate = Gate(BuildsApi(client, url, credentials), query) if url else None
         if by_tag:
             promotion = promote(client, images, prefix, change_of(params["zuul"]), params["cleanup"], params["cleanup_age"], check_mode, gate)
         else:

@@ -22,7 +22,7 @@ from ansible_collections.gating.containers.plugins.module_utils._client import (
     Client,
 )
 from ansible_collections.gating.containers.plugins.module_utils._credentials import (
-    Access,
+    Credentials,
 )
 from ansible_collections.gating.containers.plugins.module_utils._errors import (
     ContainersError,
@@ -169,17 +169,18 @@ class BuildsApi:
     """The builds of a tenant.
 
     :param url: of the tenant's API, such as ``https://zuul.example.org/api/tenant/example``.
+    :param credentials: may tell which certificate its server has; a login there is not used.
     :raises InputError: it is no URL.
     """
 
-    def __init__(self, client: Client, url: str) -> None:
+    def __init__(self, client: Client, url: str, credentials: Credentials) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise InputError(f"promote_container_image_api is to be a URL such as https://zuul.example.org/api/tenant/example, not {url!r}")
         if parts.username or parts.password:
             raise InputError("promote_container_image_api has a login in it: Zuul's API tells of builds without one")
         self._url = url.rstrip("/")
-        self._transport = client.transport(Access(parts.netloc))
+        self._transport = client.transport(credentials.access(parts.netloc))
 
     def newest(self, query: str) -> Build:
         """The newest successful one of the builds that a query finds.

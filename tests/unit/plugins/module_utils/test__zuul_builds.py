@@ -85,7 +85,7 @@ def test_the_newest_successful_build(client: Client, http_server: t.Callable[...
         build("older", end_time="1"),
     ]
     server.on("GET", f"{PATH}?change=1", body=answer)
-    found = BuildsApi(client, f"{server.url}/api/tenant/acme/").newest("change=1")
+    found = BuildsApi(client, f"{server.url}/api/tenant/acme/", Credentials()).newest("change=1")
     assert (found.uuid, found.project, found.buildset) == ("late", "team/app", "of-late")
     assert found.recorded([NAME], {}) == {NAME: Recorded(PLACE, DIGEST)}
     assert client.requests == 1
@@ -96,7 +96,7 @@ def test_the_newest_successful_build(client: Client, http_server: t.Callable[...
 def test_of_builds_that_ended_at_the_same_time_the_newest_is_the_first(client: Client, http_server: t.Callable[..., t.Any]) -> None:
     server = http_server()
     server.on("GET", PATH, body=[build("new"), build("old")])
-    assert BuildsApi(client, f"{server.url}/api/tenant/acme").newest("").uuid == "new"
+    assert BuildsApi(client, f"{server.url}/api/tenant/acme", Credentials()).newest("").uuid == "new"
 
 
 @pytest.mark.parametrize(
@@ -115,20 +115,33 @@ def test_no_build(client: Client, http_server: t.Callable[..., t.Any], status: i
     server = http_server()
     server.on("GET", PATH, status, body)
     with pytest.raises(ContainersError) as caught:
-        BuildsApi(client, f"{server.url}/api/tenant/acme").newest("change=1")
+        BuildsApi(client, f"{server.url}/api/tenant/acme", Credentials()).newest("change=1")
     assert f"GET {server.url}{PATH}?change=1: {message}" in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["", "zuul.example.org", "ftp://zuul.example.org", "https://", "https:///api"])
 def test_what_is_no_url(client: Client, url: str) -> None:
     with pytest.raises(InputError, match="^promote_container_image_api is to be a URL such as"):
-        BuildsApi(client, url)
+        BuildsApi(client, url, Credentials())
 
 
 def test_a_login_in_the_url_is_refused_and_not_told(client: Client) -> None:
     with pytest.raises(InputError, match="has a login in it") as caught:
-        BuildsApi(client, "https://me:s3cr3t@zuul.example.org")
+        BuildsApi(client, "https://me:s3cr3t@zuul.example.org", Credentials())
     assert "s3cr3t" not in str(caught.value)
+
+
+def test_a_certificate_of_its_own(client: Client, http_server: t.Callable[..., t.Any], certificate: t.Any) -> None:
+    server = http_server(context=certificate.context)
+    url = f"{server.url}/api/tenant/acme"
+    host = server.url.removeprefix("https://")
+    with pytest.raises(ContainersError, match="GET .*: its TLS certificate is not trusted: give the registry's ca_cert in container_registry_credentials"):
+        BuildsApi(client, url, Credentials()).newest("")
+    server.on("GET", PATH, body=[build()])
+    entry = {"ca_cert": certificate.cert, "username": "me", "password": "secret"}
+    assert BuildsApi(client, url, Credentials({host: entry})).newest("").uuid == "b"
+    (request,) = server.requests
+    assert request.authorization is None
 
 
 # -- what was built ----------------------------------------------------------------------------------------------------------
@@ -213,7 +226,7 @@ def test_what_an_artifact_says() -> None:
 def gate(client: Client, http_server: t.Callable[..., t.Any]) -> t.Iterator[tuple[t.Any, Gate]]:
     server = http_server()
     server.on("GET", f"{PATH}?change=4711&patchset=2&pipeline=gate&job_name=j", body=[build()])
-    yield server, Gate(BuildsApi(client, f"{server.url}/api/tenant/acme"), query_of(ZUUL, "gate", "j"))
+    yield server, Gate(BuildsApi(client, f"{server.url}/api/tenant/acme", Credentials()), query_of(ZUUL, "gate", "j"))
 
 
 def other(server: t.Any, change: str, *builds: t.Any) -> None:
@@ -280,7 +293,7 @@ def test_a_label_that_is_no_change_is_not_asked_for(gate: tuple[t.Any, Gate], ch
 def test_without_the_change_in_the_query_there_is_no_order(client: Client, http_server: t.Callable[..., t.Any]) -> None:
     server = http_server()
     server.on("GET", f"{PATH}?job_name=j", body=[build()])
-    gate = Gate(BuildsApi(client, f"{server.url}/api/tenant/acme"), "job_name=j")
+    gate = Gate(BuildsApi(client, f"{server.url}/api/tenant/acme", Credentials()), "job_name=j")
     assert not gate.is_later("4712", NAME, OTHER)
     with pytest.raises(
         ContainersError, match="returned no quay.io/example/app:1; .* found by job_name=j: nothing was promoted, check promote_container_image_query"
