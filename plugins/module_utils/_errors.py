@@ -57,7 +57,7 @@ class RegistryError(ContainersError):
 
 
 class MissingError(ContainersError):
-    """An image is not there."""
+    """An image, or a build of one, is not there."""
 
 
 class DamagedError(RegistryError):

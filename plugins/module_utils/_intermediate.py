@@ -88,14 +88,29 @@ def _platforms(client: Client, image: Reference) -> list[str]:
     return platforms_of(client, image, manifest) if manifest else []
 
 
+def _handed_over(artifacts: t.Iterable[t.Any], intermediate: str) -> dict[Reference, Recorded]:
+    """Where the images of earlier jobs are.
+
+    :param artifacts: ``zuul.artifacts``. Those of the changes nearest to this one come last.
+    :param intermediate: the registry in which an image is that its job also put elsewhere.
+    """
+    images: dict[Reference, Recorded] = {}
+    makers: dict[Reference, list[str]] = {}
+    for artifact_ in artifacts:
+        name = name_of(artifact_)
+        if not name:
+            continue
+        image = recorded_of(artifact_)
+        # Zuul has the artifacts of one build in either order.
+        maker = [str(artifact_.get(key)) for key in ("project", "change", "patchset", "job")]
+        if makers.get(name) != maker or images[name].source.registry != intermediate or image.source.registry == intermediate:
+            images[name], makers[name] = image, maker
+    return images
+
+
 def _pull(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     buildset, intermediate = _registries(params)
-    images: dict[Reference, Recorded] = {}
-    for artifact_ in params["zuul"].get("artifacts") or []:
-        name = name_of(artifact_)
-        if name:
-            # Those of the changes nearest to this one come last.
-            images[name] = recorded_of(artifact_)
+    images = _handed_over(params["zuul"].get("artifacts") or [], intermediate.name)
     if not images:
         return {"changed": False, "msg": "nothing to pull: zuul.artifacts has no images", "images": [], "requests": 0}
     with open_client(params, buildset.credentials.joined(intermediate.credentials), ("pull",)) as client:

@@ -138,7 +138,7 @@ def promote(
     except RegistryError as exc:
         raise InputError(f"{exc} - nothing was promoted: see to that, or set promote_container_image_cleanup to false") from None
     names = _names(images)
-    recorded = gate.recorded(names) if gate else {}
+    recorded = gate.recorded(names, {name: name.with_tag(f"{prefix}{name.tag}") for name in names}) if gate else {}
     expected = {name: image.digest or None for name, image in recorded.items()}
     moves = [Move(name, f"{prefix}{name.tag}", (t.cast(str, name.tag),), expected.get(name)) for name in names]
     moves = [dataclasses.replace(move, repository=dataclasses.replace(move.repository, tag=None)) for move in moves]
@@ -320,7 +320,7 @@ def _run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
         if params["intermediate_registry"]:
             credentials = credentials.joined(ZuulRegistry.parse("intermediate_registry", params["intermediate_registry"]).credentials)
     with open_client(params, credentials, actions) as client:
-        gate = Gate(BuildsApi(client, url), query) if url else None
+        gate = Gate(BuildsApi(client, url, credentials), query) if url else None
         if by_tag:
             promotion = promote(client, images, prefix, change_of(params["zuul"]), params["cleanup"], params["cleanup_age"], check_mode, gate)
         else:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing as t
 from urllib.parse import (
     parse_qsl,
@@ -21,11 +22,13 @@ from ansible_collections.gating.containers.plugins.module_utils._client import (
     Client,
 )
 from ansible_collections.gating.containers.plugins.module_utils._credentials import (
-    Access,
+    Credentials,
 )
 from ansible_collections.gating.containers.plugins.module_utils._errors import (
     ContainersError,
     InputError,
+    MissingError,
+    RegistryError,
     registry_message,
 )
 from ansible_collections.gating.containers.plugins.module_utils._reference import (
@@ -76,10 +79,12 @@ class Build:
             artifacts=tuple(artifacts) if isinstance(artifacts, list) else (),
         )
 
-    def recorded(self, names: t.Sequence[Reference]) -> dict[Reference, Recorded]:
+    def recorded(self, names: t.Sequence[Reference], places: t.Mapping[Reference, Reference]) -> dict[Reference, Recorded]:
         """Where the build put images.
 
         :param names: their final names.
+        :param places: where they are meant by these names, if that is known. A job that also pushed to the intermediate registry returned
+            an image twice, with digests that need not be the same.
         :raises ContainersError: one is not there, or in a form that cannot be used. The message names all that are not there.
         """
         has: dict[Reference, list[t.Mapping[str, t.Any]]] = {}
@@ -90,10 +95,11 @@ class Build:
         missing = [str(name) for name in names if name not in has]
         if missing:
             raise ContainersError(f"the build {self.uuid} returned no {', no '.join(missing)}; it has {', '.join(map(str, has)) or 'no images'}")
-        return {name: self._recorded(name, has[name]) for name in names}
+        return {name: self._recorded(name, has[name], places.get(name)) for name in names}
 
-    def _recorded(self, name: Reference, artifacts: t.Sequence[t.Mapping[str, t.Any]]) -> Recorded:
+    def _recorded(self, name: Reference, artifacts: t.Sequence[t.Mapping[str, t.Any]], place: Reference | None) -> Recorded:
         found = [recorded_of(artifact) for artifact in artifacts]
+        found = [one for one in found if one.source == place] or found
         digests = {one.digest for one in found}
         if len(digests) > 1:
             raise ContainersError(f"the build {self.uuid} returned {name} twice, as {' and as '.join(sorted(digests))}: it is to return it once")
@@ -163,22 +169,24 @@ class BuildsApi:
     """The builds of a tenant.
 
     :param url: of the tenant's API, such as ``https://zuul.example.org/api/tenant/example``.
+    :param credentials: may tell which certificate its server has; a login there is not used.
     :raises InputError: it is no URL.
     """
 
-    def __init__(self, client: Client, url: str) -> None:
+    def __init__(self, client: Client, url: str, credentials: Credentials) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise InputError(f"promote_container_image_api is to be a URL such as https://zuul.example.org/api/tenant/example, not {url!r}")
         if parts.username or parts.password:
             raise InputError("promote_container_image_api has a login in it: Zuul's API tells of builds without one")
         self._url = url.rstrip("/")
-        self._transport = client.transport(Access(parts.netloc))
+        self._transport = client.transport(credentials.access(parts.netloc))
 
     def newest(self, query: str) -> Build:
         """The newest successful one of the builds that a query finds.
 
-        :raises ContainersError: there is none. The message has the query, and what it found.
+        :raises MissingError: there is none. The message has the query, and what it found.
+        :raises ContainersError: the API failed.
         """
         url = f"{self._url}/builds?{query}"
         found = self._get(url)
@@ -188,7 +196,7 @@ class BuildsApi:
         successful = [build for build in found if build.get("result") == "SUCCESS"]
         if not successful:
             results = ", ".join(f"{build.get('uuid')} {build.get('result') or 'running'}" for build in found) or "no build at all"
-            raise ContainersError(f"GET {url}: found no successful build, but {results}: check promote_container_image_query, or have the gate run again")
+            raise MissingError(f"GET {url}: found no successful build, but {results}: check promote_container_image_query, or have the gate run again")
         return Build.parse(max(successful, key=lambda build: str(build.get("end_time") or "")))
 
     def number(self, buildset: str) -> int | None:
@@ -196,7 +204,12 @@ class BuildsApi:
 
         :raises ContainersError: the API failed.
         """
-        found = self._get(f"{self._url}/buildset/{quote(buildset, safe='')}") if buildset else None
+        try:
+            found = self._get(f"{self._url}/buildset/{quote(buildset, safe='')}") if buildset else None
+        except RegistryError as exc:
+            if exc.status == 404:
+                return None
+            raise
         number = found.get("_id") if isinstance(found, dict) else None
         return number if isinstance(number, int) else None
 
@@ -204,7 +217,8 @@ class BuildsApi:
         response = self._transport.request("GET", url, what=f"GET {url}", headers={"Accept": "application/json"})
         if response.status_code != 200:
             message = registry_message(response, str)[1]
-            raise ContainersError(f"GET {url}: answered {response.status_code}{f', {message}' if message else ''}: check promote_container_image_api")
+            words = f"GET {url}: answered {response.status_code}{f', {message}' if message else ''}: check promote_container_image_api"
+            raise RegistryError(words, response.status_code)
         try:
             return response.json()
         except ValueError:
@@ -237,13 +251,14 @@ class Gate:
         self._others: dict[str, Build | None] = {}
         self.build = api.newest(query)
 
-    def recorded(self, names: t.Sequence[Reference]) -> dict[Reference, Recorded]:
+    def recorded(self, names: t.Sequence[Reference], places: t.Mapping[Reference, Reference] | None = None) -> dict[Reference, Recorded]:
         """Where the gate put images.
 
-        :raises ContainersError: see ``Build.recorded``; the message has the query too.
+        :param places: see ``Build.recorded``.
+        :raises ContainersError: see there; the message has the query too.
         """
         try:
-            return self.build.recorded(names)
+            return self.build.recorded(names, places or {})
         except ContainersError as exc:
             raise ContainersError(f"{exc}, found by {self._query}: nothing was promoted, check promote_container_image_query") from None
 
@@ -253,9 +268,13 @@ class Gate:
         :param change: which the image says it is of.
         :param name: its final name.
         :returns: also false where that cannot be known.
+        :raises ContainersError: the API failed. To go on as if it did not know would put an older image in place of a newer one.
         """
         if change not in self._others:
-            self._others[change] = self._later_build_of(change)
+            try:
+                self._others[change] = self._later_build_of(change)
+            except ContainersError as exc:
+                raise ContainersError(f"{exc} - {name} is of change {change}, which may be the later one: nothing was promoted, run this again") from None
         other = self._others[change]
         return other is not None and any(name_of(artifact) == name and artifact["metadata"].get("digest") == digest for artifact in other.artifacts)
 
@@ -266,14 +285,15 @@ class Gate:
         that a change failed or that an operator moved one up.
         """
         pairs = parse_qsl(self._query, keep_blank_values=True)
-        if dict(pairs).get("change", change) == change:
+        # A label may say anything, but Zuul's database has an integer of four bytes, and its API fails for others.
+        if dict(pairs).get("change", change) == change or not re.fullmatch("[0-9]{1,9}", change):
             return None
         changed = [(key, change if key == "change" else value) for key, value in pairs if key not in ("patchset", "project")]
         # Numbers of changes are those of a project on some servers.
         changed += [("project", self.build.project)] if self.build.project else []
         try:
             other = self._api.newest(urlencode(changed))
-            mine, its = self._api.number(self.build.buildset), self._api.number(other.buildset)
-        except ContainersError:
+        except MissingError:
             return None
+        mine, its = self._api.number(self.build.buildset), self._api.number(other.buildset)
         return other if mine is not None and its is not None and its > mine else None

@@ -59,6 +59,7 @@ options:
       - The tenant's API of Zuul, such as C(https://zuul.example.org/api/tenant/example). With it no other image is promoted than the digest that the
         gate's build returned as an artifact, and a tag that names an image of a change which went through the gate later stays as it is.
       - Required with O(method=intermediate-registry).
+      - An entry of O(credentials) for its host and port may hold C(ca_cert). A login there is not used.
     type: str
     default: ""
   pipeline:

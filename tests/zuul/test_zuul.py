@@ -124,6 +124,13 @@ def site() -> t.Iterator[Site]:
     made.tenant["source"] = {"git": example["tenant"]["source"]["git.example.org"], "gerrit": {"untrusted-projects": []}}
     # The project of the example is at the other server.
     made.tenant["source"]["git"]["untrusted-projects"][-1:] = [{name: {"include": ["job", "project"]}} for name in ("vendored", "wheel")]
+    # A repository with jobs of the same names, and others, as zuul-jobs has.
+    theirs = re.findall(r"name: (\w+-container-images?)", jobs) + ["another-job"]
+    made.commit("git/zuul/zuul-jobs", {"zuul.d/jobs.yaml": yaml.safe_dump([{"job": {"name": name, "run": "gone.yaml"}} for name in theirs])})
+    shadowed = yaml.safe_load(blocks()["zuul-shadow"])["untrusted-projects"]
+    listed = made.tenant["source"]["git"]["untrusted-projects"]
+    assert shadowed[0] == listed[0]
+    listed[1:1] = shadowed[1:]
     for version in VERSIONS:
         subprocess.run([ANSIBLE / version / "bin/pip", "uninstall", "--quiet", "--yes", WHEEL], check=True, capture_output=True)
         for name in PROJECTS:
@@ -236,6 +243,7 @@ def projects(
     site.wait("the jobs", known)
     errors = site.get("config-errors")
     assert not errors, json.dumps(errors, indent=1)
+    assert "another-job" in {job["name"] for job in site.get("jobs")}
     return made
 
 
@@ -569,8 +577,12 @@ def test_nothing_is_left(site: Site, registry: Server) -> None:
     """After all the others: no secret in any log, no file in a job's HOME."""
     logs = [path for path in site.logs.rglob("*") if path.is_file()]
     assert len(logs) > 20
+    login = f"{registry.username}:{registry.password}".encode()
+    secrets = [registry.password.encode(), base64.b64encode(login)]
     for path in [*logs, *(site.directory / "log").iterdir()]:
-        assert registry.password.encode() not in path.read_bytes(), path
+        content = path.read_bytes()
+        for secret in secrets:
+            assert secret not in content, path
     assert registry.password not in site.reviews()
     assert "home directory" not in site.reviews()
     assert "found in build home directory" not in (site.directory / "log/scheduler").read_text()

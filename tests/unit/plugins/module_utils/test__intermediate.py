@@ -10,11 +10,19 @@ import typing as t
 
 import pytest
 from ansible_collections.gating.containers.plugins.module_utils._errors import ContainersError, InputError
-from ansible_collections.gating.containers.plugins.module_utils._intermediate import PULL, PUSH
+from ansible_collections.gating.containers.plugins.module_utils._intermediate import PULL, PUSH, _handed_over
+from ansible_collections.gating.containers.plugins.module_utils._reference import Reference
+from ansible_collections.gating.containers.plugins.module_utils._zuul import artifact
+from ansible_collections.gating.containers.plugins.module_utils._zuul_builds import Recorded
 
 LIMITS = {"parallel": 1, "timeout": 1, "retries": 0}
 REGISTRIES = {"buildset_registry": {"host": "198.51.100.1", "port": 5000}, "intermediate_registry": {"host": "198.51.100.2", "port": 5000}}
 IMAGE = {"repository": "quay.io/example/app"}
+NAME = Reference("quay.io", "example/app", "latest")
+STAGED = NAME.with_tag("change_1_latest")
+PLACE = Reference("registry.example:5000", "quay.io/example/app", "b_latest")
+DIGEST = "sha256:" + "1" * 64
+OTHER = "sha256:" + "2" * 64
 
 
 def push(**params: t.Any) -> dict[str, t.Any]:
@@ -53,3 +61,20 @@ def test_a_malformed_artifact() -> None:
     metadata = {"type": "container_image", "repository": "quay.io/example/app", "tag": "1"}
     with pytest.raises(ContainersError, match="the artifact 'app' has a URL that is no image"):
         pull(zuul={"artifacts": [{"name": "app", "url": "https://x y", "metadata": metadata}]})
+
+
+def made(place: Reference, digest: str = DIGEST, change: int | str = 1) -> dict[str, t.Any]:
+    """An artifact as a later job has it."""
+    return {**artifact(NAME, place, digest, []), "project": "example/app", "change": change, "patchset": "1", "job": "upload"}
+
+
+def test_of_several_changes_the_nearest_counts() -> None:
+    assert _handed_over([{"name": "logs"}, made(PLACE, OTHER), made(PLACE, DIGEST, 2)], PLACE.registry) == {NAME: Recorded(PLACE, DIGEST)}
+    # It may be elsewhere: that is no reason to take another change's.
+    assert _handed_over([made(PLACE, OTHER), made(STAGED, DIGEST, 2)], PLACE.registry) == {NAME: Recorded(STAGED, DIGEST)}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_a_job_that_uploaded_too_the_intermediate_registry_counts(order: int) -> None:
+    artifacts = [made(STAGED, OTHER), made(PLACE, DIGEST, "1")][::order]
+    assert _handed_over(artifacts, PLACE.registry) == {NAME: Recorded(PLACE, DIGEST)}

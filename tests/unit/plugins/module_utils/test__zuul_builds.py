@@ -85,9 +85,9 @@ def test_the_newest_successful_build(client: Client, http_server: t.Callable[...
         build("older", end_time="1"),
     ]
     server.on("GET", f"{PATH}?change=1", body=answer)
-    found = BuildsApi(client, f"{server.url}/api/tenant/acme/").newest("change=1")
+    found = BuildsApi(client, f"{server.url}/api/tenant/acme/", Credentials()).newest("change=1")
     assert (found.uuid, found.project, found.buildset) == ("late", "team/app", "of-late")
-    assert found.recorded([NAME]) == {NAME: Recorded(PLACE, DIGEST)}
+    assert found.recorded([NAME], {}) == {NAME: Recorded(PLACE, DIGEST)}
     assert client.requests == 1
     (request,) = server.requests
     assert request.authorization is None
@@ -96,7 +96,7 @@ def test_the_newest_successful_build(client: Client, http_server: t.Callable[...
 def test_of_builds_that_ended_at_the_same_time_the_newest_is_the_first(client: Client, http_server: t.Callable[..., t.Any]) -> None:
     server = http_server()
     server.on("GET", PATH, body=[build("new"), build("old")])
-    assert BuildsApi(client, f"{server.url}/api/tenant/acme").newest("").uuid == "new"
+    assert BuildsApi(client, f"{server.url}/api/tenant/acme", Credentials()).newest("").uuid == "new"
 
 
 @pytest.mark.parametrize(
@@ -115,20 +115,33 @@ def test_no_build(client: Client, http_server: t.Callable[..., t.Any], status: i
     server = http_server()
     server.on("GET", PATH, status, body)
     with pytest.raises(ContainersError) as caught:
-        BuildsApi(client, f"{server.url}/api/tenant/acme").newest("change=1")
+        BuildsApi(client, f"{server.url}/api/tenant/acme", Credentials()).newest("change=1")
     assert f"GET {server.url}{PATH}?change=1: {message}" in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["", "zuul.example.org", "ftp://zuul.example.org", "https://", "https:///api"])
 def test_what_is_no_url(client: Client, url: str) -> None:
     with pytest.raises(InputError, match="^promote_container_image_api is to be a URL such as"):
-        BuildsApi(client, url)
+        BuildsApi(client, url, Credentials())
 
 
 def test_a_login_in_the_url_is_refused_and_not_told(client: Client) -> None:
     with pytest.raises(InputError, match="has a login in it") as caught:
-        BuildsApi(client, "https://me:s3cr3t@zuul.example.org")
+        BuildsApi(client, "https://me:s3cr3t@zuul.example.org", Credentials())
     assert "s3cr3t" not in str(caught.value)
+
+
+def test_a_certificate_of_its_own(client: Client, http_server: t.Callable[..., t.Any], certificate: t.Any) -> None:
+    server = http_server(context=certificate.context)
+    url = f"{server.url}/api/tenant/acme"
+    host = server.url.removeprefix("https://")
+    with pytest.raises(ContainersError, match="GET .*: its TLS certificate is not trusted: give the registry's ca_cert in container_registry_credentials"):
+        BuildsApi(client, url, Credentials()).newest("")
+    server.on("GET", PATH, body=[build()])
+    entry = {"ca_cert": certificate.cert, "username": "me", "password": "secret"}
+    assert BuildsApi(client, url, Credentials({host: entry})).newest("").uuid == "b"
+    (request,) = server.requests
+    assert request.authorization is None
 
 
 # -- what was built ----------------------------------------------------------------------------------------------------------
@@ -137,16 +150,23 @@ def test_a_login_in_the_url_is_refused_and_not_told(client: Client) -> None:
 def test_all_that_is_missing_is_named() -> None:
     names = [NAME, NAME.with_tag("1"), NAME.with_tag("2")]
     with pytest.raises(ContainersError) as caught:
-        Build.parse(build()).recorded(names)
+        Build.parse(build()).recorded(names, {})
     assert str(caught.value) == "the build b returned no quay.io/example/app:1, no quay.io/example/app:2; it has quay.io/example/app:latest"
     with pytest.raises(ContainersError, match="it has no images"):
-        Build.parse(build(artifacts=[{"name": "docs", "url": "https://x"}])).recorded(names)
+        Build.parse(build(artifacts=[{"name": "docs", "url": "https://x"}])).recorded(names, {})
 
 
 def test_an_image_that_was_returned_twice() -> None:
-    assert Build.parse(build(artifacts=[made(), made(place=PLACE.with_tag("x"))])).recorded([NAME]) == {NAME: Recorded(PLACE, DIGEST)}
+    assert Build.parse(build(artifacts=[made(), made(place=PLACE.with_tag("x"))])).recorded([NAME], {}) == {NAME: Recorded(PLACE, DIGEST)}
     with pytest.raises(ContainersError, match=f"returned quay.io/example/app:latest twice, as {DIGEST} and as {OTHER}: it is to return it once"):
-        Build.parse(build(artifacts=[made(), made(digest=OTHER)])).recorded([NAME])
+        Build.parse(build(artifacts=[made(), made(digest=OTHER)])).recorded([NAME], {})
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_image_that_was_also_put_elsewhere(order: int) -> None:
+    staged = NAME.with_tag("change_4711_latest")
+    artifacts = [made(place=staged), made(digest=OTHER)][::order]
+    assert Build.parse(build(artifacts=artifacts)).recorded([NAME], {NAME: staged}) == {NAME: Recorded(staged, DIGEST)}
 
 
 @pytest.mark.parametrize("value", [{}, {"ref": None, "artifacts": None}, {"ref": [], "artifacts": {}}, {"project": "p", "artifacts": [1, {}, {"metadata": 1}]}])
@@ -154,7 +174,7 @@ def test_builds_of_other_forms(value: dict[str, t.Any]) -> None:
     found = Build.parse(value)
     assert found.project == value.get("project", "")
     with pytest.raises(ContainersError):
-        found.recorded([NAME])
+        found.recorded([NAME], {})
 
 
 @pytest.mark.parametrize(
@@ -206,7 +226,7 @@ def test_what_an_artifact_says() -> None:
 def gate(client: Client, http_server: t.Callable[..., t.Any]) -> t.Iterator[tuple[t.Any, Gate]]:
     server = http_server()
     server.on("GET", f"{PATH}?change=4711&patchset=2&pipeline=gate&job_name=j", body=[build()])
-    yield server, Gate(BuildsApi(client, f"{server.url}/api/tenant/acme"), query_of(ZUUL, "gate", "j"))
+    yield server, Gate(BuildsApi(client, f"{server.url}/api/tenant/acme", Credentials()), query_of(ZUUL, "gate", "j"))
 
 
 def other(server: t.Any, change: str, *builds: t.Any) -> None:
@@ -243,15 +263,37 @@ def test_where_the_api_does_not_know(gate: tuple[t.Any, Gate]) -> None:
     other(server, "4712")
     other(server, "4713", build("x"))
     number(server, "b", {"error": "Not Found"}, 404)
+    number(server, "x", {"_id": 10})
     other(server, "4714", build("y", buildset=None))
     number(server, "b", {"_id": 9})
     assert not any(it.is_later(change, NAME, DIGEST) for change in ("4712", "4713", "4714"))
 
 
+@pytest.mark.parametrize("part", ["builds", "buildset"])
+def test_where_the_api_fails_nothing_is_taken_for_earlier(gate: tuple[t.Any, Gate], part: str) -> None:
+    server, it = gate
+    if part == "builds":
+        server.on("GET", f"{PATH}?change=4712&pipeline=gate&job_name=j&project=team%2Fapp", 500, "down")
+    else:
+        other(server, "4712", build("later"))
+        number(server, "b", {"_id": 9})
+        number(server, "later", "down", 500)
+    with pytest.raises(ContainersError, match=f"{part}.* answered 500, .*: check .* is of change 4712, .*: nothing was promoted, run this again$"):
+        it.is_later("4712", NAME, DIGEST)
+
+
+@pytest.mark.parametrize("change", ["", "main", "4712 ", "-1", "9" * 10])
+def test_a_label_that_is_no_change_is_not_asked_for(gate: tuple[t.Any, Gate], change: str) -> None:
+    server, it = gate
+    asked = len(server.requests)
+    assert not it.is_later(change, NAME, DIGEST)
+    assert len(server.requests) == asked
+
+
 def test_without_the_change_in_the_query_there_is_no_order(client: Client, http_server: t.Callable[..., t.Any]) -> None:
     server = http_server()
     server.on("GET", f"{PATH}?job_name=j", body=[build()])
-    gate = Gate(BuildsApi(client, f"{server.url}/api/tenant/acme"), "job_name=j")
+    gate = Gate(BuildsApi(client, f"{server.url}/api/tenant/acme", Credentials()), "job_name=j")
     assert not gate.is_later("4712", NAME, OTHER)
     with pytest.raises(
         ContainersError, match="returned no quay.io/example/app:1; .* found by job_name=j: nothing was promoted, check promote_container_image_query"
