@@ -49,6 +49,7 @@ integration: $(V)/system $(V)/newest/done $(V)/$(OLDER)/done $(V)/zuul-registry/
 	GATING_TEST_ZUUL_REGISTRY=$(CURDIR)/$(V)/zuul-registry/bin/zuul-registry \
 	GATING_TEST_DISTRIBUTION=$$([ ! -x $(V)/go/registry ] || echo $(CURDIR)/$(V)/go/registry) \
 	GATING_TEST_OLAREG=$$([ ! -x $(V)/go/olareg ] || echo $(CURDIR)/$(V)/go/olareg) \
+	GATING_TEST_ZOT=$$([ ! -x $(V)/go/zot ] || echo $(CURDIR)/$(V)/go/zot) \
 	GATING_TEST_BUILD=$(CURDIR)/$(V)/lint/bin/python \
 	$(V)/newest/bin/python -m pytest --quiet tests/integration
 
@@ -121,12 +122,17 @@ $(V)/zuul/done: | $(V)/zuul-system
 	done
 	touch $@
 
-# Registries that are not packaged are built where Go is present.
-$(V)/go/done: | $(V)/system
-	mkdir -p $(V)/go
+# Registries that are not packaged are built where Go is present. Some sums of what zot needs are known to zot only.
+$(V)/go/done: tests/zot.mod | $(V)/system
+	mkdir -p $(V)/go/zot.build
+	cp tests/zot.mod $(V)/go/zot.build/go.mod
 	if command -v go > /dev/null; then GOBIN=$(CURDIR)/$(V)/go go install github.com/distribution/distribution/v3/cmd/registry@v3.0.0; \
 		cd $(V)/go && printf 'module olareg\ngo 1.22\nrequire github.com/olareg/olareg v0.1.2\n' > go.mod && \
-		GOFLAGS=-mod=mod go build -o olareg github.com/olareg/olareg/cmd/olareg; fi
+		GOFLAGS=-mod=mod go build -o olareg github.com/olareg/olareg/cmd/olareg; \
+		{ cd zot.build && zot=$$(go mod download -json github.com/project-zot/zot@v1.4.3 | sed -n 's/.*"Dir": "\(.*\)".*/\1/p') && \
+		install -m 644 "$$zot/go.sum" go.sum && \
+		CGO_ENABLED=0 GOFLAGS=-mod=mod go build -tags containers_image_openpgp -o ../zot zotregistry.io/zot/cmd/zot; } || \
+		echo 'zot could not be built: the tests on it are skipped' >&2; fi
 	touch $@
 
 # The tools to compare with that Debian has not.
