@@ -38,6 +38,7 @@ from ansible_collections.gating.containers.plugins.module_utils._errors import (
     check_keys,
 )
 from ansible_collections.gating.containers.plugins.module_utils._manifest import (
+    OCI_INDEX,
     Descriptor,
     Manifest,
     digest_of,
@@ -54,6 +55,8 @@ from ansible_collections.gating.containers.plugins.module_utils._referrers impor
 )
 
 _KEYS = ("source", "destinations", "platforms", "referrers")
+# Says which index one of some platforms was made of, so that the next run need not read that. Docker's lists have no annotations.
+_SOURCE = "io.github.gating.containers.source"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,7 +205,7 @@ class Copier:
         going = [outcome for outcome in done.outcomes if outcome.error is None]
         if not going:
             return
-        root, whole = self._root(copy, any(outcome.previous for outcome in going))
+        root, whole = self._root(copy, going)
         done.digest = root.digest
         for outcome in going:
             outcome.digest = root.digest
@@ -252,19 +255,37 @@ class Copier:
             elif descriptor is not None:
                 outcome.previous = descriptor.digest
 
-    def _root(self, copy: Copy, there: bool) -> tuple[Descriptor | Manifest, bool]:
+    def _root(self, copy: Copy, outcomes: t.Sequence[Outcome]) -> tuple[Descriptor | Manifest, bool]:
         """What the targets are to name, and whether that is what the source names.
 
-        :param there: whether one of them names something: then a HEAD may do, which some registries do not count as a pull.
+        If a target names something, a HEAD may do at the source, which some registries do not count as a pull.
         """
-        if there and not copy.platforms:
-            descriptor = self._client.store(copy.source).resolve(copy.source)
-            if descriptor is None:
-                raise _missing(copy.source)
-            return descriptor, True
+        named = {outcome.previous for outcome in outcomes}
+        if named != {None} and not copy.platforms:
+            return self._described(copy.source), True
+        if copy.platforms and len(named) == 1 and None not in named:
+            kept = self._kept(copy, outcomes[0])
+            if kept:
+                return kept
         manifest = self._manifest(copy.source)
         root = _filtered(manifest, copy)
         return root, root is manifest
+
+    def _kept(self, copy: Copy, outcome: Outcome) -> tuple[Manifest, bool] | None:
+        """The same, if a target names the wanted platforms of what the source names now."""
+        digest = self._described(copy.source).digest
+        try:
+            manifest = self._manifest(outcome.target.with_digest(outcome.previous or ""))
+            same = digest in (manifest.digest, manifest.annotations.get(_SOURCE)) and _filtered(manifest, copy) is manifest
+        except ContainersError:
+            return None
+        return (manifest, manifest.digest == digest) if same else None
+
+    def _described(self, image: Reference) -> Descriptor:
+        descriptor = self._client.store(image).resolve(image)
+        if descriptor is None:
+            raise _missing(image)
+        return descriptor
 
     def _manifest(self, image: Reference) -> Manifest:
         manifest = self._client.store(image).manifest(image)
@@ -452,7 +473,10 @@ def _filtered(root: Manifest, copy: Copy) -> Manifest:
         raise ContainersError(f"{copy.source} has no image for {', '.join(missing)}: it has {', '.join(names) or 'none'}")
     if len(kept) == len(root.children):
         return root
-    content = json.dumps({**root.json, "manifests": kept}, separators=(",", ":")).encode()
+    made = {**root.json, "manifests": kept}
+    if root.media_type == OCI_INDEX:
+        made["annotations"] = {**root.annotations, _SOURCE: root.digest}
+    content = json.dumps(made, separators=(",", ":")).encode()
     return Manifest(root.media_type, content, digest_of(content))
 
 

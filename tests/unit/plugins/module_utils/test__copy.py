@@ -365,7 +365,8 @@ def test_an_index_of_the_wanted_platforms_has_just_these(platforms: list[str | N
     kept = [item for item, platform in zip(items, platforms) if any(suits(want, platform) for want in wanted)]
     assert found.media_type == media_type
     assert found.digest == digest_of(found.content)
-    assert found.json == {"annotations": {"b": "ö"}, "manifests": kept, "schemaVersion": 2}
+    made_of = {"io.github.gating.containers.source": root.digest} if media_type == OCI_INDEX and len(kept) != len(items) else {}
+    assert found.json == {"annotations": {"b": "ö", **made_of}, "manifests": kept, "schemaVersion": 2}
     assert (found.content == content) == (len(kept) == len(items))
 
 
@@ -397,7 +398,44 @@ def test_an_index_of_some_platforms_is_the_same_each_time() -> None:
     assert first.digest != world.one.manifests["a", "1"].digest
     assert [child.platform for child in world.two.manifests["b", "1"].children] == ["linux/arm64"]
     assert len(world.two.blobs) == 2
+    del world.one.asked[:]
     second = world.copy("one.example/a:1", "two.example/b:1", platforms=["linux/arm64"])
+    assert (second.digest, second.changed) == (first.digest, False)
+    assert world.one.asked == ["HEAD a 1"], "a GET counts as a pull at some registries"
+
+
+@pytest.mark.parametrize("wanted", [["linux/arm64"], ["linux/amd64", "linux/arm64"], list(PLATFORMS)], ids=len)
+@pytest.mark.parametrize("before", [["linux/arm64"], ["linux/amd64", "linux/arm64"], list(PLATFORMS)], ids=len)
+@pytest.mark.parametrize("moved", [False, True])
+def test_an_index_of_some_platforms_is_made_anew_when_it_has_to(before: list[str], wanted: list[str], moved: bool) -> None:
+    world = World()
+    world.one.multi("a", "1")
+    world.copy("one.example/a:1", "two.example/b:1", platforms=before)
+    if moved:
+        world.one.multi("a", "1", "moved")
+    expected = _filtered(world.one.manifests["a", "1"], Copy(SOURCE, (), tuple(wanted)))
+    done = world.copy("one.example/a:1", "two.example/b:1", platforms=wanted)
+    assert errors(done) == []
+    assert done.changed == (moved or before != wanted)
+    assert done.digest == expected.digest == world.two.manifests["b", "1"].digest
+
+
+def test_a_copy_of_some_platforms_is_copied_whole() -> None:
+    world = World()
+    world.one.multi("a", "1")
+    some = world.copy("one.example/a:1", "two.example/b:1", platforms=["linux/arm64"])
+    for changed in (True, False):
+        done = world.copy("two.example/b:1", "three.example/c:1", platforms=["linux/arm64"])
+        assert (done.digest, done.changed) == (some.digest, changed)
+
+
+def test_where_an_index_cannot_be_read_the_source_is() -> None:
+    world = World()
+    world.one.multi("a", "1")
+    first = world.copy("one.example/a:1", "two.example/b:1", platforms=["linux/arm64"])
+    world.two.fail(f"GET b {first.digest}", RegistryError("busy"))
+    second = world.copy("one.example/a:1", "two.example/b:1", platforms=["linux/arm64"])
+    assert errors(second) == []
     assert (second.digest, second.changed) == (first.digest, False)
 
 
