@@ -732,8 +732,13 @@ class Acr(Registry):
         if action not in actions.split(","):
             raise Answer(401, {"errors": [{"code": "UNAUTHORIZED", "message": "not allowed"}]}, self._challenge(f"repository:{name}:{action}"))
 
+    def _version(self, request: Request) -> None:
+        if request.query.get("api-version") != "2021-07-01":
+            raise Undocumented("api-version")
+
     @documented("GET", r"/acr/v1/(.+)/_tags", "n", "last", "orderby", "digest", "api-version")
     def api_tags(self, request: Request, name: str) -> Answer:
+        self._version(request)
         self._scope(request, name, "metadata_read")
         repo = self.repositories.get(name)
         if repo is None:
@@ -753,6 +758,7 @@ class Acr(Registry):
 
     @documented("DELETE", r"/acr/v1/(.+)/_tags/([^/]+)", "api-version")
     def api_delete(self, request: Request, name: str, tag: str) -> Answer:
+        self._version(request)
         self._scope(request, name, "delete")
         if self.forbidden:
             return Answer(405, {"errors": [{"code": "UNSUPPORTED", "message": "The operation is unsupported: it is locked."}]})

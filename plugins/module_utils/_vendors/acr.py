@@ -28,6 +28,7 @@ from ansible_collections.gating.containers.plugins.module_utils._vendors.api imp
 )
 
 _PAGE = 100  # tags, what the API gives by default
+_VERSION = "2021-07-01"  # azure-rest-api-specs, containerregistry.json, which requires it
 
 
 class Acr(ApiVendor):
@@ -36,27 +37,32 @@ class Acr(ApiVendor):
     def tags(self, repository: Reference) -> list[Tag]:
         """All tags of a repository, a hundred with each request."""
         what = f"GET tags of {repository.name}"
-        url: str | None = f"{self._registry.base_url}/acr/v1/{repository.repository}/_tags?n={_PAGE}&orderby=timedesc"
         found: list[Tag] = []
-        seen: set[str] = set()
-        while url:
-            seen.add(url)
+        last = ""
+        while True:
+            url = self._url(repository, "_tags", f"n={_PAGE}&orderby=timedesc{last}")
             response = self._registry.ask("GET", repository, url, what, 200, 404)
             if response.status_code == 404:
                 return found
             try:
-                items = response.json()["tags"] or []
-                found += [_tag(item) for item in items]
+                page = [_tag(item) for item in response.json()["tags"] or []]
             except (ValueError, KeyError, TypeError, RecursionError):
                 raise RegistryError(f"{what}: {self._name} answered 200 with something that is no list of tags") from None
-            url = self._registry.next_page(response, what)
-            if url in seen:
+            names = {tag.name for tag in found}
+            if any(tag.name in names for tag in page):
                 raise RegistryError(f"{what}: the registry's pages go in a circle")
-        return found
+            found += page
+            # The link to the next page need not have the version of the API.
+            if not page or not self._registry.next_page(response, what):
+                return found
+            last = f"&last={quote(page[-1].name)}"
 
     def _ask(self, image: Reference, digest: str) -> None:
-        url = f"{self._registry.base_url}/acr/v1/{image.repository}/_tags/{quote(image.tag or '')}"
+        url = self._url(image, f"_tags/{quote(image.tag or '')}")
         self._registry.ask("DELETE", image, url, f"DELETE {image} by the API of ACR", 200, 202, 404)
+
+    def _url(self, image: Reference, path: str, query: str = "") -> str:
+        return f"{self._registry.base_url}/acr/v1/{image.repository}/{path}?api-version={_VERSION}{query and f'&{query}'}"
 
 
 def _tag(item: dict[str, t.Any]) -> Tag:
