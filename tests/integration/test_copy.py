@@ -543,7 +543,7 @@ def test_some_platforms(registry: Server, other: Server) -> None:
     assert errors(done) == []
     index = other.api.call("GET", "b/manifests/1").json()
     assert [child["platform"]["architecture"] for child in index["manifests"]] == ["arm64", "arm"]
-    assert index["annotations"] == {"a": "b"}
+    assert index["annotations"] == {"a": "b", "io.github.gating.containers.source": digest}
     assert other.api.digest("b", "1") == done[0].digest != digest
     check(other.api, "b", "1")
     done, dummy = copy(credentials, (f"{registry.name}/a:1", f"{other.name}/b:1"), platforms=["linux/arm64", "linux/arm"])
