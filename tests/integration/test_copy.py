@@ -10,11 +10,8 @@ import base64
 import collections
 import dataclasses
 import functools
-import os
-import pathlib
 import random
 import re
-import signal
 import threading
 import time
 import typing as t
@@ -703,30 +700,7 @@ def test_every_pair_of_registries(kinds: t.Callable[[str], Server], registry: Se
 
 def test_killed_at_any_moment_it_can_be_run_again(newest: Ansible, registry: Server, other: Server, proxy_to: t.Callable[..., Proxy]) -> None:
     digests = {number: push(registry.api, f"a/{number}", "1", layers=2, seed="same", size=200_000) for number in range(3)}
-    limit = [10**9]
-    process: list[t.Any] = []
-
-    def rule(method: str, path: str, body: bytes) -> Answer | None:
-        limit[0] -= 1
-        if limit[0] == 0:
-            os.killpg(process[0].pid, signal.SIGKILL)
-            for pid in workers():
-                os.kill(pid, signal.SIGKILL)
-        return None
-
-    proxy = proxy_to(other, rule)
-    marker = str(newest.directory / "play.yml")
-
-    def workers() -> list[int]:
-        found = []
-        for path in pathlib.Path("/proc").glob("[0-9]*"):
-            try:
-                if marker.encode() in (path / "cmdline").read_bytes():
-                    found.append(int(path.name))
-            except OSError:
-                continue
-        return found
-
+    proxy = proxy_to(other)
     images = [{"source": f"{registry.name}/a/{number}:1", "destinations": [f"{proxy.name}/b/{number}:1"]} for number in range(3)]
     task = {"gating.containers.registry_copy": {"images": images, "credentials": {**registry.credentials(), **other.credentials(proxy.name)}}}
     play = [{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]
@@ -736,12 +710,7 @@ def test_killed_at_any_moment_it_can_be_run_again(newest: Ansible, registry: Ser
         for number in range(3):
             # A fresh place each time, so that there is something to do.
             images[number]["destinations"] = [f"{proxy.name}/at{moment}/{number}:1"]
-        limit[0] = moment
-        process[:] = [newest.start(playbook=play)]
-        process[0].communicate(timeout=60)
-        killed += process[0].returncode != 0
-        limit[0] = 10**9
-        proxy.wait()
+        killed += newest.killed(proxy, moment, playbook=play) >= moment
         for number in range(3):
             for tag in other.api.tags(f"at{moment}/{number}"):
                 assert other.api.digest(f"at{moment}/{number}", tag) == digests[number]

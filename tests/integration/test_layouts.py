@@ -12,14 +12,13 @@ import os
 import pathlib
 import random
 import resource
-import signal
 import subprocess
 import tarfile
 import typing as t
 
 import pytest
 from artifacts import PLATFORMS, check, push, refer, referrers
-from proxy import Answer, Proxy
+from proxy import Proxy
 from registries import Server
 
 from playbooks import Ansible, Run
@@ -259,31 +258,6 @@ def test_what_is_not_there(newest: Ansible, other: Server, kind: str) -> None:
     assert not (newest.directory / "missing").exists()
 
 
-def killed(newest: Ansible, playbook: t.Any, proxy: Proxy, moment: int) -> bool:
-    """Run a playbook that is killed at the n-th request."""
-    left, process = [moment], []
-    marker = str(newest.directory / "play.yml").encode()
-
-    def rule(method: str, path: str, body: bytes) -> Answer | None:
-        left[0] -= 1
-        if left[0] == 0:
-            os.killpg(process[0].pid, signal.SIGKILL)
-            for directory in pathlib.Path("/proc").glob("[0-9]*"):
-                try:
-                    if marker in (directory / "cmdline").read_bytes():
-                        os.kill(int(directory.name), signal.SIGKILL)
-                except OSError:
-                    continue
-        return None
-
-    proxy.rule = rule
-    process.append(newest.start(playbook=playbook))
-    process[0].communicate(timeout=60)
-    proxy.rule = None
-    proxy.wait()
-    return bool(process[0].returncode)
-
-
 @KINDS
 def test_killed_at_any_moment_it_can_be_run_again(newest: Ansible, registry: Server, other: Server, proxy_to: t.Callable[..., Proxy], kind: str) -> None:
     proxy = proxy_to(registry)
@@ -295,7 +269,7 @@ def test_killed_at_any_moment_it_can_be_run_again(newest: Ansible, registry: Ser
     playbook = [{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]
     times = 0
     for number, moment in enumerate(sorted(random.Random(4).sample(range(2, 16), 6))):
-        times += killed(newest, playbook, proxy, moment)
+        times += newest.killed(proxy, moment, playbook=playbook) >= moment
         # What is there is whole: the image of before, and each that has its tag.
         if kind == "oci":
             check_blobs(path)

@@ -12,7 +12,6 @@ import os
 import pathlib
 import random
 import re
-import signal
 import time
 import typing as t
 
@@ -213,23 +212,11 @@ def test_killed_at_any_moment_it_can_be_run_again(newest: Ansible, registry: Ser
         old = {f"{repositories[0]}:latest": registry.api.index(repositories[0], ["latest"], text="old", created=ago(60))}
         expected = upload(registry, proxy.name, images)
         # The first attempt is let through, and tells how many requests there are.
-        moment = generator.randrange(2, last) if attempt else 10**6
-        process = newest.start(
-            playbook=play_of("promote_container_image"),
-            variables={"zuul": ZUUL, "container_images": images, "container_registry_credentials": registry.credentials(proxy.name)},
-        )
-
-        def kill(method: str, path: str, body: bytes, proxy: Proxy = proxy, process: t.Any = process, moment: int = moment) -> Answer | None:
-            if len(proxy.requests) >= moment:
-                os.killpg(process.pid, signal.SIGKILL)
-            return None
-
-        proxy.rule = kill
-        process.communicate(timeout=120)
-        proxy.rule = None
-        proxy.wait()
-        assert process.returncode == (-signal.SIGKILL if attempt else 0)
-        last = last or len(proxy.requests) - 1
+        moment = generator.randrange(2, last) if last else 0
+        variables = {"zuul": ZUUL, "container_images": images, "container_registry_credentials": registry.credentials(proxy.name)}
+        came = newest.killed(proxy, moment, playbook=play_of("promote_container_image"), variables=variables)
+        assert came >= moment
+        last = last or came
         state = registry.api.state(*repositories)
         for name, digest in expected.items():
             assert state.get(name) in (old.get(name), digest), f"after {moment} requests {name} names {state[name]}"

@@ -6,14 +6,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
 import json
+import os
 import pathlib
 import re
+import signal
 import subprocess
 import typing as t
 
 import yaml
+from proxy import Answer, Proxy
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -102,6 +107,33 @@ class Ansible:
         process = self.start(*arguments, playbook=playbook, variables=variables)
         output = process.communicate(timeout=300)[0]
         return Run(process.returncode, output, self.directory / "results.json")
+
+    def killed(self, proxy: Proxy, moment: int, *, playbook: list[t.Any], variables: t.Any = None) -> int:
+        """Run a playbook, and kill it with all its processes at one of the proxy's requests.
+
+        :param moment: the number of the request, as they come; 0 lets it end.
+        :return: the number of requests that came.
+        """
+        coming = itertools.count(1)
+
+        def rule(method: str, path: str, body: bytes) -> Answer | None:
+            if next(coming) == moment:
+                os.killpg(process.pid, signal.SIGKILL)
+                # From 2.19 workers have sessions of their own.
+                for directory in pathlib.Path("/proc").glob("[0-9]*"):
+                    with contextlib.suppress(OSError):
+                        if str(self.directory / "vars.json").encode() in (directory / "cmdline").read_bytes():
+                            os.kill(int(directory.name), signal.SIGKILL)
+            return None
+
+        process = self.start(playbook=playbook, variables=variables)
+        proxy.rule = rule
+        output = process.communicate(timeout=120)[0]
+        proxy.rule = None
+        proxy.wait()
+        came = next(coming) - 1
+        assert process.returncode == (-signal.SIGKILL if 0 < moment <= came else 0), output
+        return came
 
     def role(self, name: str, *arguments: str, fact: str = "", **variables: t.Any) -> Run:
         """Run one role of the collection on the controller.
