@@ -340,8 +340,7 @@ class Layout:
             index = self._index()
             entries = index["manifests"]
             if image.tag:
-                before = self._found(image)
-                entries = [other for other in entries if other not in before]
+                entries = [other for other in entries if _ref_name(other) != image.tag]
             elif any(other["digest"] == manifest.digest for other in entries):
                 return
             # In an order that does not depend on which image came first.
