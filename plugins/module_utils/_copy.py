@@ -504,7 +504,7 @@ def _missing(image: Reference) -> MissingError:
 def parse_copies(items: t.Any) -> list[Copy]:
     """The copies that a user asked for.
 
-    :raises InputError: one is malformed, or two images are to be copied to one name. The message names it.
+    :raises InputError: one is malformed, or see ``check_targets``. The message names it.
     """
     if not isinstance(items, (list, tuple)):
         raise InputError("images is to be a list of source and destinations")
@@ -545,16 +545,20 @@ def parse_copies(items: t.Any) -> list[Copy]:
 
 
 def check_targets(copies: t.Sequence[Copy]) -> None:
-    """Refuse a name to which two images are to be copied.
+    """Refuse a name to which two images are to be copied, or from which another one is: copies run together, in no order.
 
     :raises InputError: the message has it.
     """
-    seen: set[Reference] = set()
+    seen: dict[Reference, Copy] = {}
     for copy in copies:
         for target in copy.targets:
             if target in seen:
                 raise InputError(f"{target} is a destination twice: name it once")
-            seen.add(target)
+            seen[target] = copy
+    for copy in copies:
+        if seen.get(copy.source, copy) is not copy:
+            where = f"{copy.source} is a source, and a destination of {seen[copy.source].source}"
+            raise InputError(f"{where}: copy {', '.join(map(str, copy.targets))} from there too, or in a task of its own")
 
 
 def copy_all(client: Client, copies: t.Sequence[Copy], check_mode: bool) -> dict[str, t.Any]:

@@ -145,7 +145,7 @@ def copies_of(client: Client, mirrors: t.Sequence[Mirror]) -> list[Copy]:
 
     If they cannot be listed, or none matches, that is the error of one copy, so that the other items are copied.
 
-    :raises InputError: two images are to be copied to one name.
+    :raises InputError: see ``check_targets``.
     """
     copies = []
     for mirror, tags in zip(mirrors, client.try_map(lambda mirror: _tags(client, mirror), mirrors)):

@@ -37,7 +37,7 @@ attributes:
 options:
   images:
     description:
-      - What to copy where.
+      - What to copy where. All are copied at the same time, so none is to be a destination of one and the source of another.
       - C(source), required, is a tag or a digest, such as V(quay.io/example/app:1.4); C(docker://) in front is allowed, and V(latest) is meant if
         there is neither. C(oci:DIRECTORY[:tag]) and C(oci-archive:FILE[:tag]) name an image in an OCI image layout; without a tag its only one. Relative
         paths begin where Ansible was started, or in the home directory of the user on another host.

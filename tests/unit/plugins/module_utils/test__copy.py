@@ -265,6 +265,11 @@ GOOD = {"source": "quay.io/a:1", "destinations": ["quay.io/b:2"]}
         ([{**GOOD, "destinations": ["quay.io/b", "quay.io/b:1"]}], "quay.io/b:1 is a destination twice"),
         ([GOOD, GOOD], "quay.io/b:2 is a destination twice"),
         ([{**GOOD, "destinations": ["docker.io/b:1", "index.docker.io/library/b:1"]}], "docker.io/library/b:1 is a destination twice"),
+        (
+            [GOOD, {"source": "quay.io/b:2", "destinations": ["quay.io/c:3", "quay.io/d:3"]}],
+            "^quay.io/b:2 is a source, and a destination of quay.io/a:1: copy quay.io/c:3, quay.io/d:3 from there too, or in a task of its own$",
+        ),
+        ([{"source": "quay.io/b:2", "destinations": ["quay.io/a:1"]}, GOOD], "^quay.io/b:2 is a source, and a destination of quay.io/a:1: copy quay.io/a:1 "),
         ([{**GOOD, "platforms": "linux/amd64"}], "platforms is to be a list"),
         ([{**GOOD, "platforms": [1]}], "platforms is to be a list"),
         ([{"source": f"quay.io/a@{DIGEST}", "destinations": ["quay.io/b"], "platforms": ["linux/amd64"]}], "name a tag for each destination"),

@@ -99,6 +99,12 @@ def test_two_images_for_one_name_are_refused() -> None:
         copies(one(src_tags="."), one(src_tag="2", dest_tag="1"), tags=("1", "2"))
 
 
+def test_a_mirror_of_a_mirror_is_refused() -> None:
+    words = f"^{MIRROR}:1 is a source, and a destination of {SOURCE}:1: copy quay.io/archive:1 from there too, or in a task of its own$"
+    with pytest.raises(InputError, match=words):
+        copies({"src_repository": MIRROR, "src_tags": "1", "dest_repository": "quay.io/archive"}, one(src_tags="."), tags=("1", "2"))
+
+
 @pytest.mark.parametrize(
     ("item", "words"),
     [
