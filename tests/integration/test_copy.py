@@ -10,6 +10,7 @@ import base64
 import collections
 import dataclasses
 import functools
+import pathlib
 import random
 import re
 import threading
@@ -531,6 +532,43 @@ def test_a_blob_that_was_changed_on_the_way_is_tagged_nowhere(registry: Server, 
     done, dummy = copy(credentials, (f"{one.name}/a:1", f"{other.name}/b:1"))
     assert errors(done) == []
     assert other.api.digest("b", "1") == digest
+
+
+@pytest.mark.parametrize("software", ["docker-registry", "distribution 3"])
+def test_another_writes_the_same_image_meanwhile(tmp_path: pathlib.Path, registry: Server, software: str) -> None:
+    """Distribution rewrites the links of what it is given again: for a moment they are empty, and it takes that for an invalid digest."""
+    digest = push(registry.api, "a", "1")
+    server = start_any(software, tmp_path)
+    try:
+        credentials = {**registry.credentials(), **server.credentials()}
+        assert errors(copy(credentials, (f"{registry.name}/a:1", f"{server.name}/b:1"))[0]) == []
+        parts = [item["digest"] for item in server.api.call("GET", "b/manifests/1").json()["manifests"]]
+        contents = {part: server.api.call("GET", f"b/manifests/{part}") for part in parts}
+        ended, refused = threading.Event(), []
+
+        def write() -> None:
+            while not ended.is_set():
+                for part, content in contents.items():
+                    put(f"b/manifests/{part}", content)
+
+        def put(path: str, content: t.Any) -> int:
+            headers = {"Content-Type": content.headers["Content-Type"]}
+            return server.api.call("PUT", path, data=content.content, headers=headers).status_code
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            whole = server.api.call("GET", f"b/manifests/{digest}")
+            refused = [status for status in (put("b/manifests/probe", whole) for dummy in range(100)) if status == 400]
+            done, dummy = copy(credentials, (f"{registry.name}/a:1", *(f"{server.name}/b:v{number}" for number in range(12))), retries=8)
+        finally:
+            ended.set()
+            writer.join()
+        assert refused, "nothing came in between"
+        assert errors(done) == []
+        assert {server.api.digest("b", f"v{number}") for number in range(12)} == {digest}
+    finally:
+        server.stop()
 
 
 def test_some_platforms(registry: Server, other: Server) -> None:

@@ -254,6 +254,28 @@ def test_put_manifest_that_is_refused(make: t.Any, status: int) -> None:
     assert (caught.value.status, caught.value.code) == (status, "MANIFEST_INVALID")
 
 
+BUSY = (400, {"errors": [{"code": "DIGEST_INVALID", "message": "provided digest did not match uploaded content"}, {"code": "MANIFEST_BLOB_UNKNOWN"}]})
+
+
+def test_put_manifest_while_another_stores_its_parts(make: t.Any) -> None:
+    one = make(retries=2)
+    one.server.on("PUT", LATEST, *BUSY)
+    one.server.on("PUT", LATEST, *BUSY)
+    one.server.on("PUT", LATEST, 201)
+    one.it.put_manifest(one.image, MANIFEST)
+    assert [request.body for request in one.server.of("PUT", LATEST)] == [RAW] * 3
+
+
+def test_put_manifest_that_has_an_invalid_digest_for_good(make: t.Any) -> None:
+    one = make(retries=2)
+    one.server.on("PUT", LATEST, *BUSY)
+    one.server.on("PUT", LATEST, *BUSY)
+    one.server.on("PUT", LATEST, *BUSY)
+    with pytest.raises(RegistryError, match=f"^PUT manifest of {one.image}: {one.name} answered 400 DIGEST_INVALID "):
+        one.it.put_manifest(one.image, MANIFEST)
+    assert len(one.server.of("PUT", LATEST)) == 3
+
+
 def test_a_tag_is_looked_up_when_it_was_written(make: t.Any) -> None:
     one = make()
     one.server.on("PUT", LATEST, 201)
