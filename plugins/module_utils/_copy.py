@@ -504,7 +504,7 @@ def _missing(image: Reference) -> MissingError:
 def parse_copies(items: t.Any) -> list[Copy]:
     """The copies that a user asked for.
 
-    :raises InputError: one is malformed, or see ``check_targets``. The message names it.
+    :raises InputError: one is malformed, or see ``check_copies``. The message names it.
     """
     if not isinstance(items, (list, tuple)):
         raise InputError("images is to be a list of source and destinations")
@@ -540,11 +540,11 @@ def parse_copies(items: t.Any) -> list[Copy]:
         if not isinstance(referrers, bool):
             raise InputError(f"{where}: referrers is to be true or false")
         copies.append(Copy(source, tuple(targets), tuple(platforms), referrers))
-    check_targets(copies)
+    check_copies(copies)
     return copies
 
 
-def check_targets(copies: t.Sequence[Copy]) -> None:
+def check_copies(copies: t.Sequence[Copy]) -> None:
     """Refuse a name to which two images are to be copied, or from which another one is: copies run together, in no order.
 
     :raises InputError: the message has it.

@@ -17,7 +17,7 @@ from ansible_collections.gating.containers.plugins.module_utils._client import (
 )
 from ansible_collections.gating.containers.plugins.module_utils._copy import (
     Copy,
-    check_targets,
+    check_copies,
     copy_all,
 )
 from ansible_collections.gating.containers.plugins.module_utils._credentials import (
@@ -145,7 +145,7 @@ def copies_of(client: Client, mirrors: t.Sequence[Mirror]) -> list[Copy]:
 
     If they cannot be listed, or none matches, that is the error of one copy, so that the other items are copied.
 
-    :raises InputError: see ``check_targets``.
+    :raises InputError: see ``check_copies``.
     """
     copies = []
     for mirror, tags in zip(mirrors, client.try_map(lambda mirror: _tags(client, mirror), mirrors)):
@@ -157,7 +157,7 @@ def copies_of(client: Client, mirrors: t.Sequence[Mirror]) -> list[Copy]:
             for tag in tags:
                 targets = tuple(target.with_tag(tag) for target in mirror.targets)
                 copies.append(Copy(mirror.source.with_tag(tag), targets, mirror.platforms, mirror.referrers))
-    check_targets([copy for copy in copies if copy.error is None])
+    check_copies([copy for copy in copies if copy.error is None])
     return copies
 
 

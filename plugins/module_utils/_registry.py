@@ -200,8 +200,8 @@ class Registry:
             response = self._manifest_request("PUT", image, manifest)
             if response.status_code != 400 or self._error(response, what).code != "DIGEST_INVALID":
                 break
-            # The digest is right. Distribution (2.8.2, 3.0.0) writes a file anew for each part that somebody stores again, and reads none in it
-            # until that is done.
+            # The digest is right. Where somebody stores a part of the image again, distribution (2.8.2, 3.0.0) empties the file with that part's
+            # digest, and answers this to who stores the whole before it is written.
             try:
                 policy = policy.increment("PUT", "", response=response.raw)
             except MaxRetryError:

@@ -544,7 +544,7 @@ def test_another_writes_the_same_image_meanwhile(tmp_path: pathlib.Path, registr
         assert errors(copy(credentials, (f"{registry.name}/a:1", f"{server.name}/b:1"))[0]) == []
         parts = [item["digest"] for item in server.api.call("GET", "b/manifests/1").json()["manifests"]]
         contents = {part: server.api.call("GET", f"b/manifests/{part}") for part in parts}
-        ended, refused = threading.Event(), []
+        ended = threading.Event()
 
         def write() -> None:
             while not ended.is_set():
